@@ -1,0 +1,31 @@
+"""Reads settings.ini, which alone holds the name, version, user and requirements."""
+
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+root = Path(__file__).parent
+config = ConfigParser()
+config.read(root / "settings.ini", encoding="utf-8")
+settings = config["DEFAULT"]
+
+setup(
+    name=settings["lib_name"],
+    version=settings["version"],
+    description=settings["description"],
+    long_description=(root / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author=settings["author"],
+    url=settings["git_url"],
+    keywords=settings["keywords"].split(),
+    license=settings["license_name"],
+    license_files=["LICENSE"],
+    python_requires=">=" + settings["min_python"],
+    classifiers=[f"Programming Language :: Python :: {v}" for v in settings["python_versions"].split()],
+    packages=find_packages(include=[settings["lib_name"], settings["lib_name"] + ".*"]),
+    package_data={settings["lib_name"]: ["results/*.csv", "weights/*"]},
+    install_requires=settings["requirements"].split(),
+    extras_require={"dev": settings["dev_requirements"].split()},
+    entry_points={"console_scripts": settings["console_scripts"].split()},
+)
