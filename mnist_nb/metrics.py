@@ -3,12 +3,13 @@
 # %% auto #0
 __all__ = ['wilson_interval', 'machine', 'commit', 'measure']
 
-# %% ../nbs/04_metrics.ipynb #921a55f0
+# %% ../nbs/04_metrics.ipynb #19de96f6
 import csv
 import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 from importlib import resources
 from pathlib import Path
@@ -36,7 +37,7 @@ def wilson_interval(
     half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     return 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
 
-# %% ../nbs/04_metrics.ipynb #63a3d90f
+# %% ../nbs/04_metrics.ipynb #2b31546f
 def machine() -> dict[str, str | int]:
     "What a result was computed on: `threads`, `hardware`, `versions` and, in a checkout, the `commit`."
     cpu = platform.processor() or platform.machine()
@@ -48,15 +49,13 @@ def machine() -> dict[str, str | int]:
 
 
 def commit() -> str:
-    "The checkout's commit, with `-dirty` where the package differs from it; empty outside a checkout."
-    package = Path(__file__).parent
-    command = ["git", "-C", str(package), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
-    if not (package.parent / ".git").exists():
+    "The checkout's commit, with `-dirty` where its Python files differ from it; empty outside a checkout."
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists() or not shutil.which("git"):
         return ""
-    try:
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    except OSError:
-        return ""
+    git = ["git", "-C", str(root)]
+    name = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True).stdout.strip()
+    return name + "-dirty" * subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "*.py"]).returncode
 
 # %% ../nbs/04_metrics.ipynb #8db5c13f
 def measure(

@@ -56,12 +56,12 @@ class Recipe:
     dropout_at: str = "features"  # or `blocks`: after every block, too
     pooling: str = "mixed"  # or `average`: what ends the features
 
-# %% ../nbs/03_train.ipynb #67391c2c
+# %% ../nbs/03_train.ipynb #86bb8172
 PRESETS = {
     "default": Recipe(),
     "classic": Recipe(
         name="classic", batch_size=28, max_lr=0.005, div_factor=50.0, beta2=0.999, weight_decay=0.0, label_smoothing=0.0,
-        ema_decay=0.0, rotation=15.0, translation=0.07, scale=0.07, pooling="average",
+        ema_decay=0.0, rotation=15.0, translation=0.07, scale=0.07,
     ),
 }  # fmt: skip
 
@@ -185,7 +185,10 @@ def loss_and_accuracy(
     right = (logits.argmax(1) == data.labels).float().mean().item()
     return F.cross_entropy(logits, data.labels).item(), 100 * right
 
-# %% ../nbs/03_train.ipynb #c699ef1a
+# %% ../nbs/03_train.ipynb #521630d5
+PARTS = ("model", "average", "optimizer", "schedule")  # of a run, each with a state of its own
+
+
 def save_checkpoint(
     run: Run,
     path: str | Path,  # appears whole or not at all
@@ -210,9 +213,6 @@ def load_checkpoint(
     for part in PARTS:
         getattr(run, part).load_state_dict(state[part])
     run.history = state["history"]
-
-
-PARTS = ("model", "average", "optimizer", "schedule")
 
 # %% ../nbs/03_train.ipynb #e070a5ca
 def fit(

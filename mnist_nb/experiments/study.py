@@ -49,7 +49,7 @@ def one_run(
     _, history, row = measure(recipe, load_mnist(source), seed, valid)
     return row, [{"recipe": recipe.name, "seed": seed} | epoch for epoch in history]
 
-# %% ../../nbs/experiments/study.ipynb #b0045771
+# %% ../../nbs/experiments/study.ipynb #99e063c3
 class Plan(NamedTuple):
     "Runs that belong in one results file, of the plan's name."
 
@@ -79,6 +79,7 @@ PLANS = {
             changed(CLASSIC, ["max_lr=0.0025", "div_factor=25"]),
             changed(CLASSIC, ["max_lr=0.01", "div_factor=100"]),
             changed(CLASSIC, ["dropout_at=blocks"]),
+            changed(CLASSIC, ["pooling=average"]),
             changed(CLASSIC, ["translation=0.1", "scale=0.1", "shear=10"]),
         ],
         range(3),
