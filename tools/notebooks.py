@@ -1,0 +1,49 @@
+"""Execute chapters in a real Jupyter kernel, then clean and export them: `python tools/notebooks.py [CHAPTER ...]`.
+
+It refuses to run without MNIST, so that committed outputs are never those of the embedded digits."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from nbconvert.preprocessors import ExecutePreprocessor
+
+from mnist_nb.data import InputError, load_mnist
+
+ROOT = Path(__file__).parent.parent
+
+
+def last_line_only(text: str) -> str:
+    "What a terminal shows: a carriage return goes back to the start of the line, so a progress bar is one line."
+    return re.sub(r"[^\n]*\r(?=[^\n])", "", text)
+
+
+def execute(path: Path):
+    "Run one chapter from top to bottom and keep its outputs; an error leaves the file as it was."
+    notebook = nbformat.read(path, 4)
+    ExecutePreprocessor(timeout=600, store_widget_state=False).preprocess(notebook, {"metadata": {"path": path.parent}})
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text = last_line_only(output.text)
+    nbformat.write(notebook, path)
+
+
+def main():
+    try:
+        load_mnist("mnist")
+    except InputError as error:
+        sys.exit(f"outputs are left as they are, since they must come from MNIST: {error}")
+    subprocess.run(["nbdev_export"], cwd=ROOT, check=True)
+    for path in [Path(p) for p in sys.argv[1:]] or sorted((ROOT / "nbs").rglob("*.ipynb")):
+        if ".ipynb_checkpoints" not in path.parts:
+            print(path)
+            execute(path)
+    for command in ("nbdev_clean", "nbdev_export"):
+        subprocess.run([command], cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main()
