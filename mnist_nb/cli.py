@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['app', 'DataOption', 'DeviceOption', 'REPORT', 'REMARKS', 'about', 'main', 'complain', 'load', 'run_folder',
-           'peak_memory', 'write_run', 'train_command', 'evaluate_command', 'study_command']
+           'peak_memory', 'write_run', 'chosen_recipe', 'say_result', 'train_command', 'evaluate_command',
+           'study_command']
 
 # %% ../nbs/09_cli.ipynb #13169006
 import json
@@ -21,8 +22,8 @@ from .metrics import evaluate, measure, wilson_interval
 from .model import DigitNet, load_weights, pretrained_path, save_weights
 from .train import PRESETS, Recipe, changed, plot_history, results_path, write_rows
 
-# %% ../nbs/09_cli.ipynb #01515eb9
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+# %% ../nbs/09_cli.ipynb #ad5dd0b1
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.callback()
@@ -33,7 +34,7 @@ def about():
 def main():
     "The command `mnist-nb`: a mistake that the user can mend is one sentence and exit status 2."
     try:
-        app()
+        app(prog_name="mnist-nb")
     except InputError as error:
         sys.exit(complain(error))
 
@@ -79,7 +80,7 @@ def run_folder(
         raise InputError(f"{out} exists: choose another folder with --out, or go on in it with --resume")
     return out
 
-# %% ../nbs/09_cli.ipynb #e9926669
+# %% ../nbs/09_cli.ipynb #50479faf
 def peak_memory() -> str:
     "The largest resident memory of this process so far, in words."
     try:
@@ -89,7 +90,7 @@ def peak_memory() -> str:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return f"{peak / (1e9 if sys.platform == 'darwin' else 1e6):.2f} GB"
 
-
+# %% ../nbs/09_cli.ipynb #acac0c60
 REPORT = """# {recipe}, seed {seed}, on {data}
 
 {epochs} epochs of {images:,} images, {parameters:,} parameters.
@@ -108,7 +109,7 @@ REMARKS = {
     "digits": "This is NOT MNIST: the embedded digits of scikit-learn served. The figures say nothing about MNIST.",
 }
 
-
+# %% ../nbs/09_cli.ipynb #d52f4adb
 def write_run(
     folder: Path,
     model: DigitNet,
@@ -131,12 +132,32 @@ def write_run(
         temporary.write_text(text, encoding="utf-8")
     return [folder / name for name in ("recipe.json", "history.csv", "model.safetensors", "curves.png", "report.md")]
 
-# %% ../nbs/09_cli.ipynb #83be83f4
+# %% ../nbs/09_cli.ipynb #c50b6af8
+def chosen_recipe(
+    preset: str,
+    epochs: int | None,  # instead of the preset's
+) -> Recipe:
+    "A preset by its name."
+    if preset not in PRESETS:
+        raise InputError(f"preset {preset!r} is unknown: use {' or '.join(PRESETS)}")
+    return PRESETS[preset] if epochs is None else changed(PRESETS[preset], [f"epochs={epochs}"])
+
+
+def say_result(
+    row: dict,  # as `measure` gives it
+    files: list[Path],  # what was written
+):
+    "The last lines of a run."
+    accuracy = f"{row['scored_on']} accuracy {row['accuracy']:.2f}% on {row['data']}"
+    print(f"\n{accuracy}; training accuracy {row['train_accuracy']:.2f}%")
+    print(f"{row['seconds']:.1f} s of training, peak memory {peak_memory()}\nwrote", *files, sep="\n  ")
+
+# %% ../nbs/09_cli.ipynb #06672f95
 @app.command("train")
 def train_command(
     preset: Annotated[str, typer.Option(help=f"the recipe: {' or '.join(PRESETS)}")] = "default",
     epochs: Annotated[int | None, typer.Option(help="instead of the recipe's")] = None,
-    seed: Annotated[int, typer.Option(help="decides everything random")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="decides everything random")] = 0,
     device: DeviceOption = "auto",
     data: DataOption = "auto",
     valid: Annotated[bool, typer.Option("--valid", help="hold a fold out and score that, never the test set")] = False,
@@ -144,11 +165,7 @@ def train_command(
     resume: Annotated[bool, typer.Option("--resume", help="go on from the folder's last checkpoint")] = False,
 ):
     "Train DigitNet, score it once, and leave weights, history, curves and a report."
-    if preset not in PRESETS:
-        raise InputError(f"preset {preset!r} is unknown: use {' or '.join(PRESETS)}")
-    if not 0 <= seed < 2**31:
-        raise InputError(f"seed must be from 0 to {2**31 - 1}, not {seed}")
-    recipe = changed(PRESETS[preset], [f"epochs={epochs}"]) if epochs is not None else PRESETS[preset]
+    recipe = chosen_recipe(preset, epochs)
     digits = load(data, device)
     folder = run_folder(f"{preset}-{digits.name}-seed{seed}" + "-valid" * valid, out, resume)
     with whole_file(folder / "recipe.json") as temporary:
@@ -157,9 +174,7 @@ def train_command(
     options = {"checkpoint": folder / "checkpoint.pt", "resume": resume, "progress": True}
     model, history, row = measure(recipe, digits, seed, valid, **options)
     scored = len(hold_out(digits.train, 0)[1].labels if valid else digits.test.labels)
-    files = write_run(folder, model, recipe, history, row, scored)
-    print(f"\n{row['scored_on']} accuracy {row['accuracy']:.2f}% on {digits.name}; training accuracy {row['train_accuracy']:.2f}%")
-    print(f"{row['seconds']:.1f} s of training, peak memory {peak_memory()}\nwrote", *files, sep="\n  ")
+    say_result(row, write_run(folder, model, recipe, history, row, scored))
 
 # %% ../nbs/09_cli.ipynb #54b7b0b2
 @app.command("evaluate")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FILES', 'FACTS', 'FOLDS', 'InputError', 'choose_device', 'whole_file', 'show', 'read_idx', 'data_folder', 'is_intact',
-           'download', 'LabelledImages', 'DigitData', 'original_mnist', 'center_digit', 'place_on_middle',
+           'download', 'LabelledImages', 'DigitData', 'original_mnist', 'place_on_middle', 'center_digit',
            'embedded_digits', 'load_mnist', 'needs_mnist', 'plot_digits', 'Facts', 'fold_indices', 'hold_out',
            'to_input', 'batches']
 
@@ -110,14 +110,14 @@ def data_folder(
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(folder or os.environ.get("MNIST_NB_DATA") or cache / "mnist_nb")
 
-# %% ../nbs/00_data.ipynb #4f6f02f6
+# %% ../nbs/00_data.ipynb #30ec1180
 def is_intact(
     path: Path,  # one of the four files
 ) -> bool:  # whether it is there and its MD5 is the original's
     "The check that every load makes, so that a damaged file is never read."
     return path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == FILES[path.name]
 
-
+# %% ../nbs/00_data.ipynb #ec20ac58
 def download(
     path: Path,  # where the file is to lie; its name is one of the four
     timeout: float = 10,  # seconds that a host may stay silent
@@ -169,7 +169,16 @@ def original_mnist(
     train, test = LabelledImages(arrays[0], arrays[1].long()), LabelledImages(arrays[2], arrays[3].long())
     return DigitData("mnist", train, test)
 
-# %% ../nbs/00_data.ipynb #864e28e7
+# %% ../nbs/00_data.ipynb #e33b76ab
+def place_on_middle(
+    ink: Tensor,  # [L], the ink in each row, or in each column
+    side: int,  # pixels
+) -> int:  # the offset that puts the ink's centre of mass on pixel `side / 2`, kept inside the picture
+    "Where a strip of ink must start for its centre of mass to be in the middle."
+    mass_center = (ink * torch.arange(len(ink))).sum() / ink.sum()
+    return min(max(round(side / 2 - mass_center.item()), 0), side - len(ink))
+
+# %% ../nbs/00_data.ipynb #108a716f
 def center_digit(
     image: Tensor,  # [H, W], ink bright on a background of 0, any real type
     box: int = 20,  # the longer side of the digit afterwards, pixels
@@ -187,15 +196,6 @@ def center_digit(
     top, left = (place_on_middle(scaled.sum(axis), side) for axis in (1, 0))
     result[top : top + size[0], left : left + size[1]] = scaled
     return result
-
-
-def place_on_middle(
-    ink: Tensor,  # [L], the ink in each row, or in each column
-    side: int,  # pixels
-) -> int:  # the offset that puts the ink's centre of mass on pixel `side / 2`, kept inside the picture
-    "Where a strip of ink must start for its centre of mass to be in the middle."
-    mass_center = (ink * torch.arange(len(ink))).sum() / ink.sum()
-    return min(max(round(side / 2 - mass_center.item()), 0), side - len(ink))
 
 # %% ../nbs/00_data.ipynb #72322635
 def embedded_digits() -> DigitData:

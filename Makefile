@@ -1,0 +1,44 @@
+# make train: train the network; make test: run every test. Each makes what it needs in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: train test lab notebooks readme repoint weights clean
+
+train: .venv/train
+	$(BIN)/mnist-nb train
+
+test: .venv/dev
+	$(BIN)/python tools/test.py
+
+lab: .venv/dev
+	$(BIN)/jupyter lab nbs/index.ipynb
+
+notebooks: .venv/dev
+	$(BIN)/python tools/notebooks.py
+
+readme: .venv/dev
+	$(BIN)/python tools/readme.py
+
+repoint:
+	$(PYTHON) tools/repoint.py $(OWNER) $(REPO)
+
+weights: .venv/train
+	rm -rf build/weights
+	OMP_NUM_THREADS=1 $(BIN)/mnist-nb train --data mnist --device cpu --seed 0 --out build/weights
+	mkdir -p mnist_nb/weights && cp build/weights/model.safetensors mnist_nb/weights/default.safetensors
+
+clean:
+	rm -rf .venv build *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/train: .venv/bin/python settings.ini setup.py
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+.venv/dev: .venv/bin/python settings.ini setup.py
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@ .venv/train

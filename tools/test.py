@@ -1,0 +1,77 @@
+"""Everything that `make test` runs: notebooks clean and in sync, every chapter, then pytest.
+
+The data set is decided once. The last lines say which it was, and what could not be checked without MNIST."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import nbformat
+
+from mnist_nb.data import load_mnist
+
+ROOT = Path(__file__).parent.parent
+
+
+def step(name: str, *command: str):
+    "Run one step from the root; a failure ends everything with its exit status."
+    print(f"== {name}", flush=True)
+    start = time.perf_counter()
+    status = subprocess.run(command, cwd=ROOT).returncode
+    print(f"== {name}: {'passed' if status == 0 else 'FAILED'} in {time.perf_counter() - start:.0f} s", flush=True)
+    if status:
+        sys.exit(status)
+
+
+def in_sync():
+    "Export and clean a copy; nothing may change. The checkout itself is not touched."
+    print("== notebooks clean and in sync with the package", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "copy")
+        unused = (".git", ".venv", "DATA", "runs", "build", "__pycache__", ".ipynb_checkpoints", "*.egg-info")
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*unused))
+        for command in ("nbdev_export", "nbdev_clean"):
+            subprocess.run([command], cwd=copy, check=True)
+        changed = [
+            str(path.relative_to(copy))
+            for path in sorted(copy.rglob("*"))
+            if path.suffix in (".ipynb", ".py") and path.read_bytes() != (ROOT / path.relative_to(copy)).read_bytes()
+        ]
+    if changed:
+        sys.exit(f"out of step, run nbdev_export and nbdev_clean: {', '.join(changed)}")
+
+
+def unchecked() -> list[str]:
+    "The checks in the chapters that need MNIST."
+    checks = []
+    for path in sorted((ROOT / "nbs").rglob("*.ipynb")):
+        for cell in nbformat.read(path, 4).cells:
+            if cell.cell_type == "code":
+                checks += [f"{path.stem}: {text}" for text in re.findall(r'needs_mnist\(data, "([^"]+)"\)', cell.source)]
+    return checks
+
+
+def main():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        name = load_mnist().name  # fetches MNIST once, if it can
+    os.environ["MNIST_NB_SOURCE"] = name
+    print(f"== data set: {name}", flush=True)
+    in_sync()
+    os.environ["OMP_NUM_THREADS"] = "1"  # two chapters at a time, one thread each
+    step("chapters", "nbdev_test", "--n_workers", "2", "--timing")
+    del os.environ["OMP_NUM_THREADS"]
+    if "--chapters-only" not in sys.argv:
+        step("pytest", sys.executable, "-m", "pytest", "-q", "tests")
+    missing = unchecked() + ["tests marked needs_mnist (listed above as skipped)"] if name != "mnist" else []
+    print(f"Data set: {name}. Not checked, since it needs MNIST: {'; '.join(missing) or 'nothing'}.")
+
+
+if __name__ == "__main__":
+    main()
