@@ -1,0 +1,43 @@
+"""Shared fixtures, and the list of what could not be checked."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mnist_nb.data import load_mnist
+
+ROOT = Path(__file__).parent.parent
+UNCHECKED = []
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    "The checkout."
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data():
+    "MNIST, or the embedded digits where it cannot be had."
+    return load_mnist()
+
+
+@pytest.fixture
+def mnist(data, request):
+    "MNIST; the test is skipped, and named at the end of the run, where it cannot be had."
+    if data.name != "mnist":
+        UNCHECKED.append(request.node.nodeid)
+        pytest.skip("needs MNIST")
+    return data
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> dict[str, str]:
+    "An environment for subprocesses that leaves the other core alone."
+    return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def pytest_terminal_summary(terminalreporter):
+    if UNCHECKED:
+        terminalreporter.write_line("NOT CHECKED, since it needs MNIST: " + ", ".join(UNCHECKED))

@@ -1,0 +1,126 @@
+"""The command line, in real subprocesses, on the embedded digits."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+COMMAND = [sys.executable, "-c", "from mnist_nb.cli import main; main()"]
+
+
+@pytest.fixture
+def run(tmp_path, one_thread):
+    "Run `mnist-nb` in an empty folder."
+
+    def run(*words, **variables):
+        return subprocess.run(
+            [*COMMAND, *words], cwd=tmp_path, env=one_thread | variables, capture_output=True, text=True, timeout=300
+        )
+
+    return run
+
+
+def test_the_command_is_installed(one_thread):
+    command = Path(sys.executable).with_name("mnist-nb")
+    done = subprocess.run([command, "--help"], capture_output=True, text=True, env=one_thread)
+    assert done.returncode == 0 and all(word in done.stdout for word in ("train", "evaluate", "study"))
+
+
+def test_train_leaves_everything_and_evaluate_agrees(run, tmp_path):
+    done = run("train", "--data", "digits", "--epochs", "2", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "run"
+    assert {"recipe.json", "history.csv", "model.safetensors", "curves.png", "report.md"} <= {p.name for p in folder.iterdir()}
+    assert json.loads((folder / "recipe.json").read_text())["epochs"] == 2
+    rows = list(csv.DictReader((folder / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"] and "valid_accuracy" not in rows[0]
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "NOT MNIST" in (folder / "report.md").read_text()
+    said = done.stdout.split("test accuracy ")[1].split("%")[0]
+    assert f"accuracy {said}%" in run("evaluate", "run/model.safetensors", "--data", "digits").stdout
+    assert "s of training, peak memory" in done.stdout and "run/report.md" in done.stdout
+
+
+def test_the_same_seed_gives_the_same_bits_and_resume_too(run, tmp_path):
+    assert run("train", "--data", "digits", "--epochs", "3", "--out", "whole").returncode == 0
+    whole = load_file(tmp_path / "whole" / "model.safetensors")
+    assert run("train", "--data", "digits", "--epochs", "3", "--out", "again").returncode == 0
+    again = load_file(tmp_path / "again" / "model.safetensors")
+    assert all((whole[name] == again[name]).all() for name in whole)
+    assert run("train", "--data", "digits", "--epochs", "3", "--seed", "1", "--out", "other").returncode == 0
+    other = load_file(tmp_path / "other" / "model.safetensors")
+    assert any((whole[name] != other[name]).any() for name in whole)
+
+
+def test_killed_and_resumed_is_the_same_run(run, tmp_path, one_thread):
+    words = ["train", "--data", "digits", "--epochs", "8", "--out"]
+    assert run(*words, "whole").returncode == 0
+    process = subprocess.Popen([*COMMAND, *words, "killed"], cwd=tmp_path, env=one_thread, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "killed" / "checkpoint.pt"
+    while not checkpoint.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    done = run(*words, "killed", "--resume")
+    assert done.returncode == 0, done.stderr
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
+    assert all((whole[name] == resumed[name]).all() for name in whole)
+    refused = run("train", "--data", "digits", "--epochs", "8", "--seed", "1", "--out", "killed", "--resume")
+    assert refused.returncode == 2 and "another" in refused.stderr
+
+
+def test_valid_never_reads_the_test_images(run, tmp_path):
+    done = run("train", "--data", "digits", "--epochs", "1", "--valid", "--seed", "5", "--out", "run")
+    assert done.returncode == 0 and "valid accuracy" in done.stdout and "test accuracy" not in done.stdout
+    (row,) = csv.DictReader((tmp_path / "run" / "history.csv").open())
+    assert 0 <= float(row["valid_accuracy"]) <= 100
+
+
+MISTAKES = {
+    "unknown preset": ["train", "--data", "digits", "--preset", "best"],
+    "unknown data": ["train", "--data", "letters"],
+    "unknown device": ["train", "--data", "digits", "--device", "abacus"],
+    "no epochs": ["train", "--data", "digits", "--epochs", "0"],
+    "negative seed": ["train", "--data", "digits", "--seed", "-1"],
+    "large seed": ["train", "--data", "digits", "--seed", str(2**63)],
+    "unknown option": ["train", "--speed", "high"],
+    "nothing to resume": ["train", "--data", "digits", "--out", "empty", "--resume"],
+    "no weights": ["evaluate", "nowhere.safetensors", "--data", "digits"],
+    "unknown plan": ["study", "fishing"],
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_sentence_and_status_2(run, tmp_path, name):
+    done = run(*MISTAKES[name])
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 4  # click adds its usage lines
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_an_existing_run_is_not_overwritten(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious.txt").write_text("mine")
+    done = run("train", "--data", "digits", "--epochs", "1", "--out", "run")
+    assert done.returncode == 2 and "--resume" in done.stderr
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["precious.txt"]
+
+
+def test_where_mnist_is_missing_a_banner_says_so(run, tmp_path):
+    script = (
+        "from mnist_nb.data import MNIST; MNIST.mirrors = ['http://127.0.0.1:9/']; "
+        "from mnist_nb.cli import app; app(['evaluate'])"
+    )
+    variables = os.environ | {"MNIST_NB_DATA": str(tmp_path), "MNIST_NB_SOURCE": "auto"}
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True)
+    assert done.returncode == 0 and "NOT MNIST" in done.stderr and "on digits" in done.stdout

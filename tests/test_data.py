@@ -1,0 +1,86 @@
+"""Data: what is fetched, what is refused, and what serves where there is no network."""
+
+import gzip
+import shutil
+import socket
+import threading
+import time
+
+import pytest
+import torch
+
+from mnist_nb import load_mnist
+from mnist_nb.data import FILES, MNIST, InputError, data_folder, download, embedded_digits, original_mnist
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    "Mirrors where nobody listens."
+    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
+
+
+@pytest.fixture
+def copy(mnist, tmp_path):
+    "A data folder of one's own, to damage."
+    shutil.copytree(data_folder() / "MNIST", tmp_path / "MNIST", ignore=shutil.ignore_patterns("*ubyte"))
+    return tmp_path
+
+
+def test_without_network_the_embedded_digits_serve_loudly(no_network, tmp_path, monkeypatch):
+    monkeypatch.setenv("MNIST_NB_SOURCE", "auto")
+    with pytest.warns(UserWarning, match="NOT MNIST"):
+        data = load_mnist(folder=tmp_path)
+    assert data.name == "digits" and len(data.train.labels) == 1500
+
+
+def test_without_network_mnist_asked_for_is_an_error(no_network, tmp_path):
+    with pytest.raises(InputError) as error:
+        load_mnist("mnist", tmp_path)
+    assert all(name in str(error.value) for name in FILES) and str(tmp_path) in str(error.value)
+    assert not list((tmp_path / "MNIST" / "raw").iterdir())
+
+
+def test_a_host_that_never_answers_is_an_error_soon(monkeypatch, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        threading.Thread(target=lambda: silent.accept()[0].recv(1), daemon=True).start()
+        monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{silent.getsockname()[1]}/"])
+        start = time.perf_counter()
+        with pytest.raises(InputError, match="cannot fetch"):
+            download(tmp_path / next(iter(FILES)), timeout=1)
+        assert time.perf_counter() - start < 10
+    assert socket.getdefaulttimeout() is None
+
+
+@pytest.mark.parametrize("damage", ["truncated", "html", "swapped"])
+def test_a_damaged_file_is_found(copy, no_network, damage):
+    path, other = (copy / "MNIST" / "raw" / name for name in list(FILES)[1::2])
+    content = {"truncated": path.read_bytes()[:-5], "html": b"<html>moved</html>", "swapped": other.read_bytes()}
+    path.write_bytes(content[damage])
+    with pytest.raises(InputError, match=path.name):
+        original_mnist(copy)
+
+
+def test_a_damaged_file_is_fetched_again(copy, monkeypatch):
+    path = copy / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    monkeypatch.setattr("mnist_nb.data.download_url", lambda url, root, name, md5: open(f"{root}/{name}", "wb").write(whole))
+    assert len(original_mnist(copy).test.labels) == 10_000 and path.read_bytes() == whole
+
+
+def test_an_unpacked_file_beside_is_never_read(copy):
+    "torchvision unpacks beside the archives; a truncated unpacked file must not matter."
+    (copy / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(b"cut off")
+    assert len(original_mnist(copy).test.labels) == 10_000
+
+
+def test_the_original_is_what_gzip_says(mnist):
+    raw = gzip.decompress((data_folder() / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").read_bytes())
+    assert list(raw[8:]) == mnist.test.labels.tolist()
+
+
+def test_the_embedded_digits_never_change():
+    digits = embedded_digits()
+    assert digits.train.images.shape == (1500, 28, 28) and digits.test.images.shape == (297, 28, 28)
+    assert digits.train.images.dtype == torch.uint8 and digits.train.labels.dtype == torch.int64
+    assert digits.train.labels[:8].tolist() != digits.train.labels[:8].sort().values.tolist()  # shuffled

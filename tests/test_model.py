@@ -1,0 +1,138 @@
+"""DigitNet: shapes, the parameter budget, stability, and what the shipped weights reach."""
+
+import pytest
+import torch
+from torch import nn
+
+from mnist_nb import PRESETS, DigitNet, evaluate, fit, load_pretrained
+from mnist_nb.data import InputError, embedded_digits, to_input
+from mnist_nb.model import count_parameters, load_weights, predict_logits, pretrained_path, save_weights
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return DigitNet()
+
+
+@pytest.mark.parametrize("batch", [1, 7, 256])
+def test_output_shape(model, batch):
+    assert model(torch.rand(batch, 1, 28, 28)).shape == (batch, 10)
+
+
+def test_parameters_layer_by_layer(model):
+    layers = [*model.blocks.named_children(), ("conv7", model.conv7)]
+    counted = {name: sum(p.numel() for p in layer.parameters()) for name, layer in layers}
+    assert counted == {
+        "conv1": 88, "conv2": 1184, "conv3": 2336, "conv4": 2336, "pool": 0, "conv5": 2336, "conv6": 4672, "conv7": 320,
+    }  # fmt: skip
+    assert count_parameters(model) == sum(p.numel() for p in model.parameters()) == 13_272 < 20_000
+
+
+def test_seven_convolutions_without_bias(model):
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert len(convolutions) == 7 and all(m.bias is None for m in convolutions)
+    assert [m.out_channels for m in convolutions] == [8, 16, 16, 16, 16, 32, 10]
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == 6
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_keep_the_dropout_of_a_tenth(preset):
+    recipe = PRESETS[preset]
+    assert recipe.dropout == 0.1 and recipe.epochs == 10
+    assert DigitNet(recipe.dropout, recipe.dropout_at, recipe.pooling).dropout.p == 0.1
+
+
+@pytest.mark.parametrize("name", ["zeros", "ones", "large", "noise"])
+@pytest.mark.parametrize("training", [True, False])
+def test_forward_is_finite(model, name, training):
+    images = {
+        "zeros": torch.zeros(8, 1, 28, 28),
+        "ones": torch.ones(8, 1, 28, 28),
+        "large": torch.full((8, 1, 28, 28), 1e6),
+        "noise": torch.randn(8, 1, 28, 28) * 100,
+    }[name]
+    assert model.train(training)(images).isfinite().all()
+
+
+def test_eval_is_deterministic_and_independent_of_the_batch(data):
+    model, images = load_pretrained(), to_input(data.test.images[:64])
+    with torch.no_grad():
+        together, again = model(images), model(images)
+        alone = torch.cat([model(image[None]) for image in images])
+    assert torch.equal(together, again)
+    assert torch.allclose(together, alone, atol=1e-4)
+
+
+def test_training_mode_depends_on_the_batch(data):
+    "The opposite of the test above must fail, or that test proves nothing."
+    model, images = load_pretrained().train(), to_input(data.test.images[:64])
+    with torch.no_grad():
+        assert not torch.allclose(model(images)[:1], model(images[:1]), atol=1e-2)
+
+
+def test_every_parameter_gets_a_gradient(model):
+    model(torch.rand(16, 1, 28, 28)).logsumexp(1).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_a_skip_adds_the_input(model):
+    block, x = model.eval().blocks.conv3, torch.randn(2, 16, 14, 14)
+    with torch.no_grad():
+        block.norm.weight.zero_()  # f(x) = 0 now
+        assert torch.equal(block(x), x)
+
+
+def test_the_shipped_weights_reach_their_recorded_accuracy(data):
+    model, facts = load_weights(pretrained_path())
+    right = evaluate(model, data.test).right
+    recorded = round(facts["accuracy"][data.name] * len(data.test.labels) / 100)
+    assert abs(right - recorded) <= 2
+    assert facts["data"] == "mnist" and facts["images"] == 60_000 and facts["seed"] == 0
+
+
+def test_the_shipped_weights_read_mnist(mnist):
+    assert evaluate(load_pretrained(), mnist.test).accuracy >= 99.4
+    assert evaluate(load_pretrained(), mnist.train).accuracy > 99.4
+
+
+def test_a_short_training_on_the_embedded_digits():
+    "Seeds 0 to 9 gave 97.98 to 100.00% after ten epochs."
+    digits = embedded_digits()
+    model, history = fit(PRESETS["default"], digits, seed=0)
+    assert len(history) == 10
+    assert evaluate(model, digits.test).accuracy >= 96.5
+
+
+def test_predict_logits_keeps_the_mode(model):
+    images = torch.randint(0, 256, (5, 28, 28), dtype=torch.uint8)
+    for training in (True, False):
+        predict_logits(model.train(training), images)
+        assert model.training is training
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "random", "other", "nan"])
+def test_unusable_weights_are_one_sentence(model, tmp_path, damage):
+    path = tmp_path / "model.safetensors"
+    save_weights(model, path, {})
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "other":
+        model.conv7 = nn.Conv2d(32, 11, 1, bias=False)
+        save_weights(model, path, {})
+    elif damage == "nan":
+        model.conv7.weight.data[0] = float("nan")
+        save_weights(model, path, {})
+    else:
+        path.write_bytes({"empty": b"", "truncated": content[:-9], "random": bytes(range(256)) * 20}[damage])
+    with pytest.raises(InputError) as error:
+        load_weights(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_weights_survive_the_file(model, tmp_path):
+    save_weights(model, tmp_path / "m.safetensors", {"note": "hello"})
+    again, facts = load_weights(tmp_path / "m.safetensors")
+    assert facts["note"] == "hello" and not again.training
+    assert all(torch.equal(a, again.state_dict()[name]) for name, a in model.state_dict().items())

@@ -1,0 +1,77 @@
+"""The committed notebooks: what a reader on GitHub, in JupyterLab or on Colab will meet."""
+
+import re
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+CHAPTERS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
+def chapter(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(chapter):
+    return nbformat.read(chapter, 4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    return [output for cell in code(notebook) for output in cell.outputs]
+
+
+def test_is_valid_and_small(chapter, notebook):
+    nbformat.validate(notebook)
+    assert chapter.stat().st_size < 1_000_000
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+    assert "widgets" not in notebook.metadata
+
+
+def test_was_executed_without_an_error(notebook):
+    assert not [output for output in outputs(notebook) if output.output_type == "error"]
+    assert any(outputs(notebook))
+
+
+def test_was_executed_on_mnist(notebook):
+    text = "".join(str(output.get("text", "")) for output in outputs(notebook))
+    assert "NOT CHECKED" not in text and "NOT MNIST: the embedded" not in text
+
+
+def test_every_picture_has_a_text_in_its_place(notebook):
+    pictures = [output for output in outputs(notebook) if "image/png" in output.get("data", {})]
+    assert all(len(p.metadata["image/png"]["alt"]) > 20 for p in pictures)
+
+
+def test_cells_are_short_and_import_by_name(notebook):
+    for cell in code(notebook):
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        assert len(lines) <= 25, cell.source[:60]
+        assert not re.search(r"^\s*from \S+ import \*", cell.source, re.M)
+
+
+def test_has_the_parts_of_a_chapter(chapter, notebook):
+    first = notebook.cells[0].source
+    assert first.startswith("# ") and "\n> " in first and "colab-badge.svg" in first
+    if chapter.stem != "index":
+        assert all(word in first for word in ("**You need**", "**It takes**", "**Afterwards you can**"))
+        text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+        assert "## Summary" in text and "## Exercises" in text
+        assert 'if "google.colab" in sys.modules' in code(notebook)[0].source
+        assert any(cell.metadata.get("jupyter", {}).get("source_hidden") for cell in code(notebook))
+
+
+def test_checks_something(chapter, notebook):
+    assert any(re.search(r"\bassert\b", cell.source) for cell in code(notebook))
+
+
+def test_links_lead_somewhere(chapter, notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", text):
+        assert (chapter.parent / target).exists(), target

@@ -1,0 +1,131 @@
+"""Settings, links, README and results hold together."""
+
+import csv
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+import readme
+
+from mnist_nb import PRESETS, DigitNet, evaluate, load_mnist, load_pretrained
+from mnist_nb.experiments.study import PLANS
+from mnist_nb.model import load_weights, pretrained_path
+from mnist_nb.train import read_rows, results_path
+
+COLUMNS = "recipe seed data parameters epochs images scored_on accuracy train_accuracy seconds threads hardware versions commit".split()
+
+
+def test_readme_is_what_the_index_says():
+    text, pictures = readme.render()
+    assert (ROOT / "README.md").read_text(encoding="utf-8") == text, "run: make readme"
+    for name, content in pictures.items():
+        assert (ROOT / "nbs" / "images" / name).read_bytes() == content
+
+
+def test_readme_links_and_pictures_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(((?!https?:)[^)#]+)\)", text)
+    assert len(targets) >= 8
+    assert all((ROOT / target).exists() for target in targets), targets
+
+
+def test_every_link_points_to_the_repository_of_the_settings():
+    settings = readme.settings()
+    name = f"{settings['user']}/{settings['repo']}"
+    files = [ROOT / "README.md", *(ROOT / "nbs").rglob("*.ipynb")]
+    links = [link for file in files for link in re.findall(r"github\.com/(?:github/)?([\w.-]+/[\w.-]+?)(?=[/\"\\)])", file.read_text(encoding="utf-8"))]
+    ours = [link for link in links if link.endswith("/" + settings["repo"])]
+    assert len(ours) >= 16 and set(ours) == {name}
+
+
+def test_repoint_moves_every_link(tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "DATA", "runs", "build"))
+    done = subprocess.run([sys.executable, "tools/repoint.py", "ada", "digits"], cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    old = f"{readme.settings()['user']}/{readme.settings()['repo']}"
+    kept = [p for p in copy.rglob("*") if p.suffix in (".md", ".ipynb", ".ini", ".yaml") and old in p.read_text(encoding="utf-8")]
+    assert not kept and "ada/digits" in (copy / "README.md").read_text(encoding="utf-8")
+    assert "user = ada" in (copy / "settings.ini").read_text()
+
+
+def test_repoint_refuses_nonsense():
+    done = subprocess.run([sys.executable, ROOT / "tools" / "repoint.py", "not a name"], capture_output=True, text=True)
+    assert done.returncode != 0 and "usage" in done.stderr
+
+
+def test_the_python_of_the_readme_runs(monkeypatch):
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    monkeypatch.setenv("MNIST_NB_SOURCE", "digits")  # its training takes seconds there
+    scope = {"images": torch.rand(2, 1, 28, 28)}
+    exec(block, scope)
+    assert scope["logits"].shape == (2, 10) and len(scope["history"]) == 10
+
+
+def test_the_commands_of_the_readme_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    make = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"\bmake ([a-z]+)", text))
+    assert {"train", "test", "lab"} <= targets
+    assert all(re.search(rf"^{target}:", make, re.M) for target in targets)
+    assert "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/mnist-nb train" in text
+
+
+def test_the_version_is_written_once():
+    import mnist_nb
+
+    assert mnist_nb.__version__ == readme.settings()["version"]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_results_files_are_complete(plan):
+    rows = read_rows(results_path(plan))
+    assert list(rows[0]) == COLUMNS
+    wanted = [(recipe.name, str(seed)) for recipe in PLANS[plan].recipes for seed in PLANS[plan].seeds]
+    assert sorted((row["recipe"], row["seed"]) for row in rows) == sorted(wanted)
+    assert {row["scored_on"] for row in rows} == {"valid" if PLANS[plan].valid else "test"}
+    assert {row["images"] for row in rows} == {"55000" if PLANS[plan].valid else "60000"}
+    assert {(row["data"], row["parameters"]) for row in rows} == {("mnist", "13272")}
+    assert all(row["hardware"] and row["versions"] and "dirty" not in row["commit"] for row in rows)
+
+
+@pytest.mark.parametrize("plan", [name for name, plan in PLANS.items() if plan.valid])
+def test_histories_end_in_the_accuracy_of_their_row(plan):
+    histories = read_rows(results_path(f"{plan}_histories"))
+    for row in read_rows(results_path(plan)):
+        run = [h for h in histories if (h["recipe"], h["seed"]) == (row["recipe"], row["seed"])]
+        assert [h["epoch"] for h in run] == [str(e) for e in range(1, 11)]
+        assert float(run[-1]["valid_accuracy"]) == pytest.approx(float(row["accuracy"]), abs=1e-3)
+
+
+def test_the_numbers_shown_are_those_of_the_results():
+    rows = read_rows(results_path("presets"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for preset in PRESETS:
+        scores = np.array([float(row["accuracy"]) for row in rows if row["recipe"] == preset])
+        assert f"**{scores.mean():.3f}** | {scores.std(ddof=1):.3f}" in text
+    mean = np.mean([float(row["accuracy"]) for row in rows if row["recipe"] == "default"])
+    assert f"accuracy-{mean:.2f}%25" in text and f"parameters-{13272:,}".replace(",", "%2C") in text
+    assert mean >= 99.45
+
+
+def test_the_shipped_weights_are_seed_0_of_the_results():
+    facts = load_weights(pretrained_path())[1]
+    row = next(r for r in read_rows(results_path("presets")) if (r["recipe"], r["seed"]) == ("default", "0"))
+    assert facts["accuracy"]["mnist"] == float(row["accuracy"]) and float(row["train_accuracy"]) > 99.4
+    assert facts["recipe"]["name"] == "default"
+
+
+def test_no_data_set_is_committed():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    assert len(names) > 30 and not [name for name in names if "ubyte" in name or name.endswith(".gz")]
