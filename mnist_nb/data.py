@@ -169,18 +169,18 @@ def original_mnist(
     train, test = LabelledImages(arrays[0], arrays[1].long()), LabelledImages(arrays[2], arrays[3].long())
     return DigitData("mnist", train, test)
 
-# %% ../nbs/00_data.ipynb #e33b76ab
+# %% ../nbs/00_data.ipynb #6429822c
 def place_on_middle(
-    ink: Tensor,  # [L], the ink in each row, or in each column
+    ink: Tensor,  # [L] on the CPU, the ink in each row, or in each column
     side: int,  # pixels
 ) -> int:  # the offset that puts the ink's centre of mass on pixel `side / 2`, kept inside the picture
     "Where a strip of ink must start for its centre of mass to be in the middle."
     mass_center = (ink * torch.arange(len(ink))).sum() / ink.sum()
     return min(max(round(side / 2 - mass_center.item()), 0), side - len(ink))
 
-# %% ../nbs/00_data.ipynb #108a716f
+# %% ../nbs/00_data.ipynb #271a05a6
 def center_digit(
-    image: Tensor,  # [H, W], ink bright on a background of 0, any real type
+    image: Tensor,  # [H, W] on the CPU, ink bright on a background of 0, any real type
     box: int = 20,  # the longer side of the digit afterwards, pixels
     side: int = 28,  # the side of the result, pixels
 ) -> Tensor:  # float32 [side, side], in the units of `image`
@@ -210,9 +210,9 @@ def embedded_digits() -> DigitData:
     train, test = order[:1500], order[1500:]
     return DigitData("digits", LabelledImages(images[train], labels[train]), LabelledImages(images[test], labels[test]))
 
-# %% ../nbs/00_data.ipynb #0803129a
+# %% ../nbs/00_data.ipynb #8c28ea86
 def load_mnist(
-    source: str | None = None,  # `auto`, `mnist` or `digits`; by default `$MNIST_NB_SOURCE`, else `auto`
+    source: str | None = None,  # `auto`, `mnist` or `digits`; by default the variable `$MNIST_NB_SOURCE`, else `auto`
     folder: str | Path | None = None,  # see `data_folder`
     device: str | torch.device = "cpu",  # where the tensors are to lie
 ) -> DigitData:  # its `name` says which data set it is
@@ -239,14 +239,14 @@ def needs_mnist(
         print(f"NOT CHECKED on the embedded digits: {check}")
     return data.name == "mnist"
 
-# %% ../nbs/00_data.ipynb #c7c3e477
+# %% ../nbs/00_data.ipynb #372d9bfa
 def plot_digits(
     images: Tensor,  # [N, 28, 28], any real type
     titles: list[str] | None = None,  # one for each image
-    columns: int = 10,
-    heading: str = "",
+    columns: int = 10,  # pictures in a row
+    heading: str = "",  # above the page
 ) -> Figure:
-    "A page of digits, each on its own grey scale from 0 to its data type's white."
+    "A page of digits; black is 0, white is 255 for bytes and 1 for floats."
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(0.8 * columns, (1.0 if titles else 0.8) * rows + 0.4 * bool(heading)), layout="constrained")
     figure.suptitle(heading)

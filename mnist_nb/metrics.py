@@ -36,7 +36,7 @@ def wilson_interval(
     half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     return tuple(100 * (middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
 
-# %% ../nbs/04_metrics.ipynb #bd6a28fb
+# %% ../nbs/04_metrics.ipynb #5d5b2e0b
 class Evaluation(NamedTuple):
     "What a network answers on some images, and how well."
 
@@ -62,7 +62,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     model: DigitNet,
-    data: LabelledImages,  # such as `load_mnist().test`
+    data: LabelledImages,  # such as `load_mnist().test`, on the device of the model
 ) -> Evaluation:
     "Ask a network, in eval mode, for the probabilities of every digit."
     return Evaluation(data.labels, predict_logits(model, data.images).softmax(1))
@@ -93,7 +93,8 @@ def plot_confusion(
     figure.colorbar(colours, label="images")
     return figure
 
-# %% ../nbs/04_metrics.ipynb #16f2e85b
+# %% ../nbs/04_metrics.ipynb #bda62e98
+# test images of MNIST (Northcutt, Athalye and Mueller, arXiv 2103.14749)
 LABEL_ERRORS = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729)
 
 
@@ -135,7 +136,7 @@ def calibration_error(
     rows = reliability(evaluation, bins)
     return 100 * sum(row.images * abs(row.confidence - row.accuracy) for row in rows) / len(evaluation.labels)
 
-# %% ../nbs/04_metrics.ipynb #51cc7ab4
+# %% ../nbs/04_metrics.ipynb #9fc6c3da
 def machine(
     device: torch.device,  # on which it was computed
 ) -> dict[str, str | int]:
@@ -156,7 +157,8 @@ def commit() -> str:
         return ""
     git = ["git", "-C", str(root)]
     name = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True).stdout.strip()
-    return name + "-dirty" * subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "*.py"]).returncode
+    differs = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "*.py"]).returncode == 1
+    return name + "-dirty" if differs else name
 
 # %% ../nbs/04_metrics.ipynb #0e32d6cc
 def measure(
