@@ -8,7 +8,7 @@ __all__ = ['FILES', 'FACTS', 'FOLDS', 'InputError', 'choose_device', 'whole_file
            'embedded_digits', 'load_mnist', 'needs_mnist', 'plot_digits', 'Facts', 'fold_indices', 'hold_out',
            'to_input', 'batches']
 
-# %% ../nbs/00_data.ipynb #3a3b802c
+# %% ../nbs/00_data.ipynb #e9df31dc
 import base64
 import gzip
 import hashlib
@@ -29,8 +29,6 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
-from torchvision.datasets import MNIST
-from torchvision.datasets.utils import download_url
 
 # %% ../nbs/00_data.ipynb #efa8d190
 class InputError(ValueError):
@@ -117,12 +115,14 @@ def is_intact(
     "The check that every load makes, so that a damaged file is never read."
     return path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == FILES[path.name]
 
-# %% ../nbs/00_data.ipynb #ec20ac58
+# %% ../nbs/00_data.ipynb #04ecffd1
 def download(
     path: Path,  # where the file is to lie; its name is one of the four
     timeout: float = 10,  # seconds that a host may stay silent
 ):
     "Fetch one file from torchvision's mirrors; an `InputError` where none of them gives it."
+    from torchvision.datasets import MNIST, utils  # here, since importing it takes a second
+
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(timeout)  # torchvision itself passes none
     try:
@@ -130,7 +130,7 @@ def download(
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             for mirror in MNIST.mirrors:
                 try:
-                    download_url(mirror + path.name, folder, path.name, FILES[path.name])
+                    utils.download_url(mirror + path.name, folder, path.name, FILES[path.name])
                     return os.replace(Path(folder, path.name), path)
                 except (OSError, RuntimeError, HTTPException):
                     continue

@@ -6,17 +6,18 @@
 __all__ = ['LABEL_ERRORS', 'wilson_interval', 'Evaluation', 'evaluate', 'confusion_matrix', 'plot_confusion', 'worst_mistakes',
            'Bin', 'reliability', 'calibration_error', 'machine', 'commit', 'measure']
 
-# %% ../nbs/04_metrics.ipynb #b463004e
+# %% ../nbs/04_metrics.ipynb #7fa11bda
 import math
 import os
 import platform
 import shutil
 import subprocess
+from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torchvision
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -136,7 +137,7 @@ def calibration_error(
     rows = reliability(evaluation, bins)
     return 100 * sum(row.images * abs(row.confidence - row.accuracy) for row in rows) / len(evaluation.labels)
 
-# %% ../nbs/04_metrics.ipynb #9fc6c3da
+# %% ../nbs/04_metrics.ipynb #8cc65b50
 def machine(
     device: torch.device,  # on which it was computed
 ) -> dict[str, str | int]:
@@ -145,14 +146,14 @@ def machine(
     if info.exists():
         names = [line.split(": ")[1] for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = names[0] if names else cpu
-    versions = f"python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}"
+    versions = f"python {platform.python_version()}, torch {torch.__version__}, torchvision {version('torchvision')}"
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} x {cpu}"
     return {"threads": torch.get_num_threads(), "hardware": hardware, "versions": versions, "commit": commit()}
 
 
 def commit() -> str:
     "The checkout's commit, with `-dirty` where its Python files differ from it; empty outside a checkout."
-    root = Path(__file__).parent.parent
+    root = Path(str(resources.files("mnist_nb"))).parent
     if not (root / ".git").exists() or not shutil.which("git"):
         return ""
     git = ["git", "-C", str(root)]

@@ -118,7 +118,7 @@ def test_an_existing_run_is_not_overwritten(run, tmp_path):
 
 def test_where_mnist_is_missing_a_banner_says_so(run, tmp_path):
     script = (
-        "from mnist_nb.data import MNIST; MNIST.mirrors = ['http://127.0.0.1:9/']; "
+        "from torchvision.datasets import MNIST; MNIST.mirrors = ['http://127.0.0.1:9/']; "
         "from mnist_nb.cli import app; app(['evaluate'])"
     )
     variables = os.environ | {"MNIST_NB_DATA": str(tmp_path), "MNIST_NB_SOURCE": "auto"}

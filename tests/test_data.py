@@ -8,9 +8,10 @@ import time
 
 import pytest
 import torch
+from torchvision.datasets import MNIST
 
 from mnist_nb import load_mnist
-from mnist_nb.data import FILES, MNIST, InputError, data_folder, download, embedded_digits, original_mnist
+from mnist_nb.data import FILES, InputError, data_folder, download, embedded_digits, original_mnist
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_a_damaged_file_is_fetched_again(copy, monkeypatch):
     path = copy / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
-    monkeypatch.setattr("mnist_nb.data.download_url", lambda url, root, name, md5: open(f"{root}/{name}", "wb").write(whole))
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", lambda url, root, name, md5: open(f"{root}/{name}", "wb").write(whole))
     assert len(original_mnist(copy).test.labels) == 10_000 and path.read_bytes() == whole
 
 

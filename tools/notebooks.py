@@ -25,9 +25,17 @@ def execute(path: Path):
     notebook = nbformat.read(path, 4)
     ExecutePreprocessor(timeout=600, store_widget_state=False).preprocess(notebook, {"metadata": {"path": path.parent}})
     for cell in notebook.cells:
+        merged = []
         for output in cell.get("outputs", []):
+            if merged and output.output_type == "stream" and merged[-1].get("name") == output.name:
+                merged[-1].text += output.text
+            else:
+                merged.append(output)
+        for output in merged:
             if output.output_type == "stream":
                 output.text = last_line_only(output.text)
+        if "outputs" in cell:
+            cell.outputs = merged
     nbformat.write(notebook, path)
 
 
