@@ -111,7 +111,7 @@ def test_the_numbers_shown_are_those_of_the_results():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for preset in PRESETS:
         scores = np.array([float(row["accuracy"]) for row in rows if row["recipe"] == preset])
-        assert f"**{scores.mean():.3f}** | {scores.std(ddof=1):.3f}" in text
+        assert f"| {len(scores)} | **{scores.mean():.3f}** | {scores.std(ddof=1):.3f} |" in text
     mean = np.mean([float(row["accuracy"]) for row in rows if row["recipe"] == "default"])
     assert f"accuracy-{mean:.2f}%25" in text and f"parameters-{13272:,}".replace(",", "%2C") in text
     assert mean >= 99.45

@@ -1,12 +1,11 @@
 """Render README.md from nbs/index.ipynb: outputs and text, no inputs; pictures in nbs/images/."""
 
 import re
-import sys
 from configparser import ConfigParser
 from pathlib import Path
 
+import nbformat
 from nbconvert import MarkdownExporter
-from nbconvert.preprocessors import ExtractOutputPreprocessor, TagRemovePreprocessor
 
 ROOT = Path(__file__).parent.parent
 
@@ -18,13 +17,20 @@ def settings():
     return config["DEFAULT"]
 
 
+def alternative_texts(notebook) -> list[str]:
+    "The sentence that stands for each picture, in order."
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [output.metadata["image/png"]["alt"] for output in outputs if "image/png" in output.get("data", {})]
+
+
 def render() -> tuple[str, dict[str, bytes]]:
     "The text of README.md, and its pictures by file name."
     exporter = MarkdownExporter(exclude_input=True)
-    text, resources = exporter.from_filename(ROOT / "nbs" / "index.ipynb", {"unique_key": "index", "output_files_dir": "."})
+    notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", 4)
+    text, resources = exporter.from_notebook_node(notebook, {"unique_key": "index", "output_files_dir": "."})
     pictures = {Path(name).name: data for name, data in resources["outputs"].items()}
-    for name in pictures:
-        text = re.sub(rf"!\[([^]]*)\]\((?:\./)?{re.escape(name)}\)", rf"![\1](nbs/images/{name})", text)
+    for name, alt in zip(pictures, alternative_texts(notebook), strict=True):
+        text = re.sub(rf"!\[[^]]*\]\((?:\./)?{re.escape(name)}\)", f"![{alt}](nbs/images/{name})", text)
     text = re.sub(r"\]\(((?!https?:|nbs/|#)[\w/]+\.ipynb)\)", r"](nbs/\1)", text)
     text = "\n".join(line.rstrip() for line in text.splitlines())
     return "<!-- Made by `make readme` from nbs/index.ipynb: edit that. -->\n\n" + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", pictures
@@ -41,4 +47,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
