@@ -7,7 +7,7 @@ __all__ = ['app', 'DataOption', 'DeviceOption', 'REPORT', 'JUDGED', 'REMARKS', '
            'peak_memory', 'write_run', 'chosen_recipe', 'say_result', 'train_command', 'evaluate_command',
            'study_command']
 
-# %% ../nbs/09_cli.ipynb #13169006
+# %% ../nbs/09_cli.ipynb #6d294c18
 import json
 import sys
 import warnings
@@ -20,10 +20,10 @@ import typer
 from .data import DigitData, InputError, choose_device, embedded_digits, hold_out, load_mnist, whole_file
 from .metrics import evaluate, measure, wilson_interval
 from .model import DigitNet, load_weights, pretrained_path, save_weights
-from .train import PRESETS, Recipe, changed, plot_history, results_path, write_rows
+from .train import PRESETS, Recipe, changed, plot_history, read_recipe, results_path, write_rows
 
-# %% ../nbs/09_cli.ipynb #ef641b3d
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+# %% ../nbs/09_cli.ipynb #e8679f58
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.callback()
@@ -33,17 +33,26 @@ def about():
 
 def main():
     "The command `mnist-nb`: a mistake that the user can mend is one sentence and exit status 2."
+    warnings.formatwarning = lambda message, *_: f"mnist-nb: {message}\n"
+    usage_error = typer.BadParameter.__base__  # click's, which newer versions of typer carry inside
     try:
-        app(prog_name="mnist-nb")
-    except (InputError, OSError) as error:
+        if app(prog_name="mnist-nb", standalone_mode=False) == 130:  # typer caught the interruption
+            raise KeyboardInterrupt
+    except usage_error as error:
+        sys.exit(complain(f"{error.format_message().rstrip('.')}: see mnist-nb --help"))
+    except (KeyboardInterrupt, typer.Abort):
+        print("\nmnist-nb: interrupted; what is written is whole, and train goes on with --resume", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        sys.exit(complain(f"cannot use {error.filename or 'the output folder'}: {error.strerror}"))
+    except InputError as error:
         sys.exit(complain(error))
 
 
 def complain(
-    error: InputError | OSError,
+    reason: InputError | str,
 ) -> int:  # the exit status
     "Say it on standard error."
-    reason = f"cannot use {error.filename}: {error.strerror}" if isinstance(error, OSError) else error
     print(f"mnist-nb: {reason}", file=sys.stderr)
     return 2
 
@@ -138,15 +147,16 @@ def write_run(
         temporary.write_text(text, encoding="utf-8")
     return [folder / name for name in ("recipe.json", "history.csv", "model.safetensors", "curves.png", "report.md")]
 
-# %% ../nbs/09_cli.ipynb #419beb93
+# %% ../nbs/09_cli.ipynb #79f38bdc
 def chosen_recipe(
-    preset: str,  # `default` or `classic`
-    epochs: int | None,  # instead of the preset's
+    preset: str,  # `default` or `classic`, or a file
+    epochs: int | None,  # instead of the recipe's
 ) -> Recipe:
-    "A preset by its name."
-    if preset not in PRESETS:
-        raise InputError(f"preset {preset!r} is unknown: use {' or '.join(PRESETS)}")
-    return PRESETS[preset] if epochs is None else changed(PRESETS[preset], [f"epochs={epochs}"])
+    "A preset by its name, or a recipe from a file whose name ends in `.json`."
+    if preset not in PRESETS and not preset.endswith(".json"):
+        raise InputError(f"preset {preset!r} is unknown: use {' or '.join(PRESETS)}, or a recipe.json")
+    recipe = PRESETS[preset] if preset in PRESETS else read_recipe(preset)
+    return recipe if epochs is None else changed(recipe, [f"epochs={epochs}"])
 
 
 def say_result(
@@ -158,10 +168,10 @@ def say_result(
     print(f"\n{accuracy}; training accuracy {row['train_accuracy']:.2f}%")
     print(f"{row['seconds']:.1f} s of training, peak memory {peak_memory()}\nwrote", *files, sep="\n  ")
 
-# %% ../nbs/09_cli.ipynb #2be246cf
+# %% ../nbs/09_cli.ipynb #2274f544
 @app.command("train")
 def train_command(
-    preset: Annotated[str, typer.Option(help=f"the recipe: {' or '.join(PRESETS)}")] = "default",
+    preset: Annotated[str, typer.Option(help=f"the recipe: {' or '.join(PRESETS)}, or a recipe.json")] = "default",
     epochs: Annotated[int | None, typer.Option(help="instead of the recipe's")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="decides everything random")] = 0,
     device: DeviceOption = "auto",
@@ -173,7 +183,7 @@ def train_command(
     "Train DigitNet, score it once, and leave weights, history, curves and a report."
     recipe = chosen_recipe(preset, epochs)
     digits = load(data, device)
-    folder = run_folder(f"{preset}-{digits.name}-seed{seed}" + "-valid" * valid, out, resume)
+    folder = run_folder(f"{Path(preset).stem}-{digits.name}-seed{seed}" + "-valid" * valid, out, resume)
     if not resume:
         with whole_file(folder / "recipe.json") as temporary:
             temporary.write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")

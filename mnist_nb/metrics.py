@@ -6,7 +6,7 @@
 __all__ = ['LABEL_ERRORS', 'wilson_interval', 'Evaluation', 'evaluate', 'confusion_matrix', 'plot_confusion', 'worst_mistakes',
            'Bin', 'reliability', 'calibration_error', 'machine', 'commit', 'measure']
 
-# %% ../nbs/04_metrics.ipynb #7fa11bda
+# %% ../nbs/04_metrics.ipynb #c966d9cf
 import math
 import os
 import platform
@@ -18,26 +18,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from .data import FOLDS, DigitData, LabelledImages, hold_out
+from .data import FOLDS, DigitData, InputError, LabelledImages, check_labelled, expect, hold_out, new_figure
 from .model import DigitNet, count_parameters, predict_logits
 from .train import Recipe, fit
 
-# %% ../nbs/04_metrics.ipynb #c903deb0
+# %% ../nbs/04_metrics.ipynb #1e0970fc
 def wilson_interval(
     right: int,  # images
     total: int,  # images
     z: float = 1.959964,  # standard normal quantile: 95% by default
 ) -> tuple[float, float]:  # percent
     "The Wilson score interval of a proportion (Wilson, JASA 22, 1927)."
+    if not 0 <= right <= total or total == 0:
+        raise InputError(f"expected 0 <= right <= total and some images, but right {right} and total {total} came")
     p, n = right / total, total
     middle = p + z**2 / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     return tuple(100 * (middle + sign * half) / (1 + z**2 / n) for sign in (-1, 1))
 
-# %% ../nbs/04_metrics.ipynb #5d5b2e0b
+# %% ../nbs/04_metrics.ipynb #421a020c
 class Evaluation(NamedTuple):
     "What a network answers on some images, and how well."
 
@@ -66,9 +67,10 @@ def evaluate(
     data: LabelledImages,  # such as `load_mnist().test`, on the device of the model
 ) -> Evaluation:
     "Ask a network, in eval mode, for the probabilities of every digit."
+    check_labelled(data)
     return Evaluation(data.labels, predict_logits(model, data.images).softmax(1))
 
-# %% ../nbs/04_metrics.ipynb #1ff2ec41
+# %% ../nbs/04_metrics.ipynb #b85cafe8
 def confusion_matrix(
     evaluation: Evaluation,
 ) -> Tensor:  # int64 [10, 10]: row, the label; column, the prediction
@@ -80,9 +82,9 @@ def confusion_matrix(
 def plot_confusion(
     matrix: Tensor,  # int64 [10, 10]
     data_name: str,
-) -> Figure:
+) -> "matplotlib.figure.Figure":
     "The confusion matrix, with its diagonal left white so that the mistakes can be seen."
-    figure = Figure(figsize=(5, 4.2), layout="constrained")
+    figure = new_figure(5, 4.2)
     axes = figure.subplots()
     mistakes = matrix.float().cpu().fill_diagonal_(float("nan"))
     colours = axes.imshow(mistakes, cmap="viridis")
@@ -108,7 +110,7 @@ def worst_mistakes(
     given = evaluation.probabilities[wrong, evaluation.labels[wrong]]
     return wrong[given.argsort()][:count]
 
-# %% ../nbs/04_metrics.ipynb #ed58e73f
+# %% ../nbs/04_metrics.ipynb #d41670e6
 class Bin(NamedTuple):
     "The answers whose confidence falls between two bounds."
 
@@ -122,6 +124,7 @@ def reliability(
     bins: int = 15,  # of equal width, from 0 to 1
 ) -> list[Bin]:  # those with at least one image
     "Accuracy against confidence, the probability of the predicted digit."
+    expect(evaluation.probabilities, "probabilities", ("N", 10), "float")
     confidence = evaluation.probabilities.amax(1).double()
     right = (evaluation.predictions == evaluation.labels).double()
     number = (confidence * bins).ceil().clamp(1, bins)

@@ -41,7 +41,7 @@ def test_was_executed_without_an_error(notebook):
 
 def test_was_executed_on_mnist(notebook):
     text = "".join(str(output.get("text", "")) for output in outputs(notebook))
-    assert "NOT CHECKED" not in text and "NOT MNIST: the embedded" not in text
+    assert "NOT CHECKED" not in text and "scikit-learn serve instead (" not in text
 
 
 def test_every_picture_has_a_text_in_its_place(notebook):

@@ -1,25 +1,24 @@
 """Settings, links, README and results hold together."""
 
-import csv
+import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 import readme
 
-from mnist_nb import PRESETS, DigitNet, evaluate, load_mnist, load_pretrained
+from mnist_nb import PRESETS
 from mnist_nb.experiments.study import PLANS
 from mnist_nb.model import load_weights, pretrained_path
 from mnist_nb.train import read_rows, results_path
 
+LINK = re.compile(r"(?:github\.com|colab\.research\.google\.com/github)/([\w.-]+/[\w-]+)")
 COLUMNS = "recipe seed data parameters epochs images scored_on accuracy train_accuracy seconds threads hardware versions commit".split()
 
 
@@ -41,9 +40,9 @@ def test_every_link_points_to_the_repository_of_the_settings():
     settings = readme.settings()
     name = f"{settings['user']}/{settings['repo']}"
     files = [ROOT / "README.md", *(ROOT / "nbs").rglob("*.ipynb")]
-    links = [link for file in files for link in re.findall(r"github\.com/(?:github/)?([\w.-]+/[\w.-]+?)(?=[/\"\\)])", file.read_text(encoding="utf-8"))]
+    links = [link for file in files for link in LINK.findall(file.read_text(encoding="utf-8"))]
     ours = [link for link in links if link.endswith("/" + settings["repo"])]
-    assert len(ours) >= 16 and set(ours) == {name}
+    assert len(ours) >= 30 and set(ours) == {name}
 
 
 def test_repoint_moves_every_link(tmp_path):
@@ -65,9 +64,9 @@ def test_repoint_refuses_nonsense():
 def test_the_python_of_the_readme_runs(monkeypatch):
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
     monkeypatch.setenv("MNIST_NB_SOURCE", "digits")  # its training takes seconds there
-    scope = {"images": torch.rand(2, 1, 28, 28)}
+    scope = {}
     exec(block, scope)
-    assert scope["logits"].shape == (2, 10) and len(scope["history"]) == 10
+    assert scope["logits"].shape == (8, 10) and len(scope["history"]) == 10
 
 
 def test_the_commands_of_the_readme_exist():
@@ -122,6 +121,26 @@ def test_the_shipped_weights_are_seed_0_of_the_results():
     row = next(r for r in read_rows(results_path("presets")) if (r["recipe"], r["seed"]) == ("default", "0"))
     assert facts["accuracy"]["mnist"] == float(row["accuracy"]) and float(row["train_accuracy"]) > 99.4
     assert facts["recipe"]["name"] == "default"
+
+
+def test_the_readme_counts_the_tests_rightly():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = {name: int(count) for name, count in re.findall(r"`(tests/test_\w+\.py)` \| (\d+) \|", text)}
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests"]
+    collected = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    files = [line.split("::")[0] for line in collected.splitlines() if "::" in line]
+    assert told == {name: files.count(name) for name in files}
+
+
+def test_make_notebooks_refuses_without_mnist(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    chapter = ROOT / "nbs" / "index.ipynb"
+    before = chapter.read_bytes()
+    command = [sys.executable, ROOT / "tools" / "notebooks.py", chapter]
+    environment = os.environ | {"MNIST_NB_DATA": str(tmp_path / "file")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0 and "must come from MNIST" in done.stderr and "Traceback" not in done.stderr
+    assert chapter.read_bytes() == before
 
 
 def test_no_data_set_is_committed():

@@ -1,0 +1,531 @@
+"""Faults, done for real: what breaks is said in one sentence, and nothing is lost."""
+
+import functools
+import http.server
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mnist_nb import PRESETS, DigitNet, evaluate, fit, load_mnist
+from mnist_nb.data import FILES, DigitData, InputError, LabelledImages, data_folder
+from mnist_nb.model import load_weights, predict_logits, save_weights
+from mnist_nb.train import changed, previous, read_rows
+
+COMMAND = [sys.executable, "-c", "from mnist_nb.cli import main; main()"]
+FOUR = ["train", "--data", "digits", "--epochs", "4", "--out"]
+MIRROR = "from torchvision.datasets import MNIST; MNIST.mirrors = {}; from mnist_nb.cli import main; main()"
+
+
+def limited(size):
+    "What a child does before it starts: no file of its own may grow beyond `size` bytes, as on a full disk."
+
+    def prepare():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return prepare
+
+
+@pytest.fixture
+def run(tmp_path, one_thread):
+    def run(*words, command=COMMAND, prepare=None, **variables):
+        return subprocess.run(
+            [*command, *words], cwd=tmp_path, env=one_thread | variables, capture_output=True, text=True, timeout=300,
+            preexec_fn=prepare,
+        )  # fmt: skip
+
+    return run
+
+
+def is_one_sentence(done, *words, status=2):
+    "A mistake's exit status, no traceback, one line on standard error that holds the words."
+    lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("mnist-nb:")]
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr and len(lines) == 1, done.stderr
+    assert all(word in lines[0] for word in words), lines
+    return True
+
+
+@pytest.fixture
+def server(mnist):
+    "A mirror on loopback that gives the four files, slowly enough for two processes to meet."
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(0.3)
+            super().do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Handler, directory=data_folder() / "MNIST" / "raw")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+# Data
+
+
+def test_two_processes_fill_an_empty_folder_at_once(server, tmp_path, one_thread):
+    command = [sys.executable, "-c", MIRROR.format([server]), "evaluate", "--data", "mnist"]
+    variables = one_thread | {"MNIST_NB_DATA": str(tmp_path / "data")}
+    both = [subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert said[0][0] == said[1][0] and "right on mnist" in said[0][0]
+    assert sorted(p.name for p in (tmp_path / "data" / "MNIST" / "raw").iterdir()) == sorted(FILES)
+
+
+def test_hosts_that_never_answer_are_an_error_within_30_seconds(run, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, nobody answers
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        command = [sys.executable, "-c", MIRROR.format([address, address])]
+        start = time.perf_counter()
+        done = run("evaluate", "--data", "mnist", command=command, MNIST_NB_DATA=str(tmp_path / "data"))
+        assert time.perf_counter() - start < 30
+    assert is_one_sentence(done, "cannot be fetched", *FILES)
+
+
+def test_a_full_data_folder(server, run, tmp_path):
+    command = [sys.executable, "-c", MIRROR.format([server])]
+    done = run("evaluate", "--data", "mnist", command=command, prepare=limited(size=100_000), MNIST_NB_DATA=str(tmp_path / "data"))
+    assert is_one_sentence(done, "cannot write to", str(tmp_path / "data"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs users and permissions as POSIX has them")
+def test_a_read_only_data_folder(run, tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(0o555)
+    script = "from torchvision.datasets import MNIST; MNIST.mirrors = ['http://127.0.0.1:9/']; from mnist_nb.data import load_mnist, InputError\n"
+    if os.getuid() == 0:  # root may write anywhere, so become nobody after the imports, which nobody may not read
+        script += "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        for parent in [tmp_path, *tmp_path.parents]:
+            if parent.stat().st_uid == 0 and parent != Path("/") and parent != Path("/tmp"):
+                parent.chmod(parent.stat().st_mode | 0o055)
+    script += f"try:\n    load_mnist('mnist', {str(folder)!r})\nexcept InputError as error:\n    print(error)"
+    done = run(command=[sys.executable, "-c", script])
+    assert "cannot write to" in done.stdout and "MNIST_NB_DATA" in done.stdout, done.stdout + done.stderr
+
+
+# Training
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, one_thread):
+    "A run of four epochs that nobody interrupted, and the seconds that its process took."
+    folder, start = tmp_path_factory.mktemp("finished"), time.perf_counter()
+    subprocess.run([*COMMAND, *FOUR, folder / "run"], env=one_thread, check=True, capture_output=True)
+    (folder / "seconds").write_text(str(time.perf_counter() - start))
+    return folder / "run"
+
+
+def same_bits(a, b):
+    "Two weights files hold the same tensors, to the last bit."
+    a, b = load_file(a), load_file(b)
+    return a.keys() == b.keys() and all(a[name].numpy().tobytes() == b[name].numpy().tobytes() for name in a)
+
+
+def go_on(folder):
+    "The command that starts the run in `folder`, or goes on with it."
+    return [*COMMAND, *FOUR, folder, *(["--resume"] if (folder / "recipe.json").exists() else [])]
+
+
+def kill_and_go_on(place, environment, finished, draw, kills):
+    "Kill -9 at random moments between the start of the process and its report; the run goes on until it ends."
+    seconds, folder = float((finished.parent / "seconds").read_text()), place / "run0"
+    while kills:
+        process = subprocess.Popen(go_on(folder), env=environment, stdout=-3, stderr=-3)
+        try:
+            process.wait(draw.uniform(0.4, 1.1) * seconds)
+            assert process.returncode == 0 and same_bits(folder / "model.safetensors", finished / "model.safetensors")
+            folder = place / f"run{kills}"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills -= 1
+    subprocess.run(go_on(folder), env=environment, check=True, capture_output=True)
+    assert same_bits(folder / "model.safetensors", finished / "model.safetensors")
+    return True
+
+
+def test_killed_at_twenty_random_moments_and_resumed_gives_the_same_bits(finished, tmp_path, one_thread):
+    "Two chains of ten kills, side by side."
+    with ThreadPoolExecutor(2) as pool:
+        chains = [(tmp_path / str(i), one_thread, finished, random.Random(i), 10) for i in range(2)]
+        assert list(pool.map(lambda chain: kill_and_go_on(*chain), chains)) == [True, True]
+
+
+STAGES = {"first epoch": "recipe.json", "checkpoint write": ".*-checkpoint.pt", "report": "model.safetensors"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_in_each_stage_and_resumed_gives_the_same_bits(finished, tmp_path, one_thread, stage):
+    "Kill -9 as soon as the stage shows itself in the folder."
+    folder = tmp_path / "run"
+    process = subprocess.Popen(go_on(folder), env=one_thread, stdout=-3, stderr=-3)
+    while process.poll() is None and not list(folder.glob(STAGES[stage])):
+        pass
+    assert process.poll() is None, "the process ended before the stage was seen"
+    process.kill()
+    process.wait()
+    assert not (folder / "report.md").exists()
+    subprocess.run(go_on(folder), env=one_thread, check=True, capture_output=True)
+    assert same_bits(folder / "model.safetensors", finished / "model.safetensors")
+    assert (folder / "report.md").read_text().startswith("# default")
+
+
+def test_killed_while_fetching_and_started_again(server, tmp_path, one_thread):
+    command = [sys.executable, "-c", MIRROR.format([server]), "evaluate", "--data", "mnist"]
+    variables = one_thread | {"MNIST_NB_DATA": str(tmp_path / "data")}
+    raw, started = tmp_path / "data" / "MNIST" / "raw", time.time()
+    process = subprocess.Popen(command, env=variables, stdout=-3, stderr=-3)
+    while not raw.exists() and time.time() - started < 60:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    assert not all((raw / name).exists() for name in FILES)
+    done = subprocess.run(command, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0 and "right on mnist" in done.stdout
+
+
+def test_control_c_is_a_clean_message_and_the_checkpoint_is_usable(finished, run, tmp_path, one_thread):
+    words = [*FOUR, "run"]
+    process = subprocess.Popen([*COMMAND, *words], cwd=tmp_path, env=one_thread, stdout=-3, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "checkpoint.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "Traceback" not in said and "--resume" in said
+    assert run(*words, "--resume").returncode == 0
+    assert same_bits(tmp_path / "run" / "model.safetensors", finished / "model.safetensors")
+
+
+def test_a_truncated_checkpoint_falls_back_to_the_one_before(finished, run, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    path = tmp_path / "run" / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:5000])
+    done = run(*FOUR, "run", "--resume")
+    assert done.returncode == 0 and "checkpoint-previous.pt" in done.stderr
+    assert same_bits(tmp_path / "run" / "model.safetensors", finished / "model.safetensors")
+    for file in (path, previous(path)):
+        file.write_bytes(b"nothing")
+    done = run(*FOUR, "run", "--resume")
+    assert is_one_sentence(done, "checkpoint.pt is damaged")
+
+
+@pytest.mark.parametrize("other", [["--seed", "1"], ["--preset", "classic"], ["--valid"], ["--epochs", "5"]], ids=" ".join)
+def test_a_checkpoint_of_another_run_is_refused(finished, run, tmp_path, other):
+    shutil.copytree(finished, tmp_path / "run")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    done = run(*FOUR, "run", "--resume", *other)
+    assert is_one_sentence(done, "another run")
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_checkpoint_of_another_network_or_data_set_is_refused(tmp_path):
+    digits, path = load_mnist("digits"), tmp_path / "checkpoint.pt"
+    one = changed(PRESETS["default"], ["epochs=1"])
+    fit(one, digits, checkpoint=path)
+    for recipe, data in ((changed(one, ["pooling=average"]), digits), (one, DigitData("mnist", digits.train, digits.test))):
+        with pytest.raises(InputError, match="another run"):
+            fit(recipe, data, checkpoint=path, resume=True)
+
+
+def test_an_output_folder_that_cannot_be_used(run, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert is_one_sentence(run("train", "--data", "digits", "--epochs", "1", "--out", "file"), "file exists")
+    assert is_one_sentence(run("train", "--data", "digits", "--epochs", "1", "--out", "file/run"), "cannot use")
+    assert is_one_sentence(run("train", "--data", "digits", "--epochs", "1", "--out", "/proc/run"), "cannot use")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_output_folder(run, tmp_path):
+    done = run("train", "--data", "digits", "--epochs", "2", "--out", "run", prepare=limited(size=50_000))
+    assert is_one_sentence(done, "cannot use the output folder", "too large")
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    import mnist_nb.train as module
+
+    digits, path = load_mnist("digits"), tmp_path / "checkpoint.pt"
+    plain, calls = module.train_step, []
+
+    def poisoned(run, images, labels):
+        calls.append(1)
+        if len(calls) == 40:  # in the second epoch of 24 steps
+            run.model.conv7.weight.data.fill_(float("nan"))
+        return plain(run, images, labels)
+
+    module.train_step = poisoned
+    try:
+        with pytest.raises(InputError, match="nan in epoch 2"):
+            fit(changed(PRESETS["default"], ["epochs=4"]), digits, checkpoint=path)
+    finally:
+        module.train_step = plain
+    whole, _ = fit(changed(PRESETS["default"], ["epochs=4"]), digits)
+    resumed, rows = fit(changed(PRESETS["default"], ["epochs=4"]), digits, checkpoint=path, resume=True)
+    assert len(rows) == 4
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()))
+
+
+# Options and recipe files
+
+RECIPE = json.dumps(PRESETS["default"].__dict__)
+BAD_RECIPES = {
+    "not json": "{",
+    "a list": "[]",
+    "an unknown key": json.dumps(PRESETS["default"].__dict__ | {"speed": 1}),
+    "a missing key": json.dumps({k: v for k, v in PRESETS["default"].__dict__.items() if k != "epochs"}),
+    "a wrong type": json.dumps(PRESETS["default"].__dict__ | {"epochs": "ten"}),
+    "nan": json.dumps(PRESETS["default"].__dict__ | {"max_lr": float("nan")}),
+    "a negative batch": json.dumps(PRESETS["default"].__dict__ | {"batch_size": -1}),
+    "a negative rate": json.dumps(PRESETS["default"].__dict__ | {"max_lr": -0.01}),
+    "a rate of zero": json.dumps(PRESETS["default"].__dict__ | {"max_lr": 0.0}),
+    "a batch larger than the data": json.dumps(PRESETS["default"].__dict__ | {"batch_size": 1501}),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RECIPES)
+def test_a_bad_recipe_file_is_one_sentence(run, tmp_path, name):
+    (tmp_path / "recipe.json").write_text(BAD_RECIPES[name])
+    assert is_one_sentence(run("train", "--data", "digits", "--preset", "recipe.json"))
+
+
+def test_a_good_recipe_file_trains(run, tmp_path):
+    (tmp_path / "recipe.json").write_text(RECIPE)
+    done = run("train", "--data", "digits", "--preset", "recipe.json", "--epochs", "1", "--out", "run")
+    assert done.returncode == 0, done.stderr
+
+
+def test_cuda_where_there_is_none(run):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    assert is_one_sentence(run("train", "--data", "digits", "--device", "cuda"), "cuda")
+
+
+# Weights
+
+
+class Bomb:
+    "What a pickle can do."
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch"])
+def test_a_pickle_in_disguise_is_refused_and_not_executed(run, tmp_path, kind):
+    import pickle
+
+    path, target = tmp_path / "model.safetensors", tmp_path / "exploded"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Bomb(target)))
+    else:
+        torch.save(Bomb(target), path)
+    assert is_one_sentence(run("evaluate", str(path), "--data", "digits"), "holds no weights")
+    assert not target.exists()
+
+
+def test_a_checkpoint_in_disguise_is_not_executed(finished, run, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    for file in (tmp_path / "run" / "checkpoint.pt", tmp_path / "run" / "checkpoint-previous.pt"):
+        torch.save(Bomb(tmp_path / "exploded"), file)
+    done = run(*FOUR, "run", "--resume")
+    assert is_one_sentence(done, "damaged") and not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("change", ["extra", "missing", "shape"])
+def test_weights_with_other_tensors_are_refused(tmp_path, change):
+    path = tmp_path / "model.safetensors"
+    save_weights(DigitNet(), path, {})
+    tensors = load_file(path)
+    if change == "extra":
+        tensors["more"] = torch.zeros(1)
+    elif change == "missing":
+        del tensors["conv7.weight"]
+    else:
+        tensors["conv7.weight"] = torch.zeros(10, 31, 1, 1)
+    save_file(tensors, path, {"facts": json.dumps({"network": DigitNet().settings})})
+    with pytest.raises(InputError, match="holds no weights"):
+        load_weights(path)
+
+
+def test_nothing_in_the_package_unpickles_unless_weights_only():
+    package = Path(__file__).parent.parent / "mnist_nb"
+    text = {path.name: path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    loads = [line for source in text.values() for line in source.splitlines() if "torch.load(" in line]
+    assert len(loads) == 1 and "weights_only=True" in loads[0]
+    assert not [name for name, source in text.items() if "pickle.load" in source or "import pickle" in source]
+
+
+# Determinism
+
+
+def test_the_same_bits_in_another_folder_locale_and_hash_seed(finished, tmp_path, one_thread):
+    words = [*FOUR, str(tmp_path / "elsewhere" / "run")]
+    (tmp_path / "cwd").mkdir()
+    variables = one_thread | {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8", "PYTHONHASHSEED": "12345", "TZ": "Asia/Kolkata"}
+    subprocess.run([*COMMAND, *words], cwd=tmp_path / "cwd", env=variables, check=True, capture_output=True)
+    assert same_bits(tmp_path / "elsewhere" / "run" / "model.safetensors", finished / "model.safetensors")
+
+
+def stays_close(a, b):
+    "Sums taken in another order: after one epoch weights within 20% of their size, the epoch's mean loss within 2%."
+    one, two = (load_file(folder / "model.safetensors") for folder in (a, b))
+    learned = [name for name in one if name.endswith("weight")]
+    size = sum((one[name] ** 2).sum() for name in learned).sqrt()
+    losses = [float(read_rows(folder / "history.csv")[0]["train_loss"]) for folder in (a, b)]
+    return sum(((one[n] - two[n]) ** 2).sum() for n in learned).sqrt() < 0.2 * size and abs(losses[0] / losses[1] - 1) < 0.02
+
+
+def one_epoch(folder, environment, *words):
+    "Train for one epoch in a process of its own."
+    command = [*COMMAND, "train", "--data", "digits", "--epochs", "1", "--out", str(folder), *words]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return folder
+
+
+def test_another_number_of_threads_stays_close_after_one_epoch(tmp_path, one_thread):
+    one = one_epoch(tmp_path / "one", one_thread)
+    assert stays_close(one, one_epoch(tmp_path / "two", one_thread | {"OMP_NUM_THREADS": "2"}))
+    assert not stays_close(one, one_epoch(tmp_path / "other", one_thread, "--seed", "1"))  # the tolerance is not idle
+
+
+def test_another_device_stays_close_after_one_epoch(tmp_path, one_thread):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    assert stays_close(one_epoch(tmp_path / "cpu", one_thread), one_epoch(tmp_path / "gpu", one_thread, "--device", "cuda"))
+
+
+# Files and imports
+
+
+def test_a_file_is_whole_or_not_there_whenever_the_writer_is_killed(tmp_path):
+    script = (
+        "import sys; from mnist_nb.data import whole_file\n"
+        "print('ready', flush=True)\n"
+        "for i in range(10**6):\n"
+        "    with whole_file(sys.argv[1]) as t, open(t, 'wb') as f:\n"
+        "        for _ in range(64): f.write(bytes([i % 256]) * 65536)\n"
+    )
+    path, draw = tmp_path / "file", random.Random(0)
+    for _ in range(10):
+        process = subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(draw.uniform(0.0, 0.1))
+        process.kill()
+        process.wait()
+        if path.exists():
+            content = path.read_bytes()
+            assert len(content) == 64 * 65536 and content == content[:1] * len(content)
+    assert path.exists()
+
+
+WATCH = """
+import sys
+seen = []
+def watch(event, args):
+    if event.startswith("socket.") and event not in ("socket.__new__", "socket.gethostname"):
+        seen.append((event, args))
+    if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+") and args[0] != "/dev/null":
+        seen.append((event, args[:2]))
+    if event in ("os.mkdir", "os.rename", "os.remove", "shutil.copyfile", "tempfile.mkstemp", "tempfile.mkdtemp"):
+        seen.append((event, args))
+sys.addaudithook(watch)
+import {module}
+print(seen)
+"""
+
+
+def test_importing_touches_no_network_and_writes_no_file(tmp_path, one_thread):
+    variables = one_thread | {"HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path / "mpl"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", WATCH.replace("{module}", "mnist_nb")], env=variables, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_watch_sees_a_write_and_a_connection(tmp_path, one_thread):
+    bad = f"socket, urllib.request; open({str(tmp_path / 'x')!r}, 'w'); socket.socket().connect_ex(('127.0.0.1', 9))"
+    done = subprocess.run([sys.executable, "-c", WATCH.replace("{module}", bad)], env=one_thread, capture_output=True, text=True)
+    assert "'open'" in done.stdout and "socket.connect" in done.stdout
+
+
+# Public functions
+
+
+@pytest.fixture(scope="module")
+def four():
+    digits = load_mnist("digits")
+    return LabelledImages(digits.train.images[:4], digits.train.labels[:4])
+
+
+WRONG_SETS = {
+    "empty": lambda d: LabelledImages(d.images[:0], d.labels[:0]),
+    "floats": lambda d: LabelledImages(d.images.float(), d.labels),
+    "another shape": lambda d: LabelledImages(d.images[:, :14], d.labels),
+    "a channel": lambda d: LabelledImages(d.images[:, None], d.labels),
+    "labels of bytes": lambda d: LabelledImages(d.images, d.labels.byte()),
+    "too few labels": lambda d: LabelledImages(d.images, d.labels[:3]),
+    "a label of 10": lambda d: LabelledImages(d.images, d.labels.clone().fill_(10)),
+    "a list": lambda d: LabelledImages(d.images.tolist(), d.labels),
+    "another device": lambda d: LabelledImages(d.images, d.labels.to("meta")),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SETS)
+def test_evaluate_and_fit_refuse_what_is_no_set_of_labelled_images(four, name):
+    wrong = WRONG_SETS[name](four)
+    for call in (lambda: evaluate(DigitNet(), wrong), lambda: fit(PRESETS["default"], DigitData("digits", wrong, wrong))):
+        with pytest.raises((TypeError, ValueError), match="expected .* came"):
+            call()
+
+
+def test_images_on_another_device_than_the_model_are_refused(four):
+    with pytest.raises(InputError, match="expected device cpu"):
+        predict_logits(DigitNet(), four.images.to("meta"))
+
+
+def test_fit_refuses_a_batch_larger_than_the_data(four):
+    with pytest.raises(InputError, match="larger than the 4"):
+        fit(PRESETS["default"], DigitData("digits", four, four))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [torch.zeros(2, 28, 28), torch.zeros(2, 3, 28, 28), torch.zeros(0, 1, 28, 28), torch.zeros(2, 1, 28, 28, dtype=torch.uint8), [1]],
+    ids=["no channel", "three channels", "empty", "bytes", "a list"],
+)  # fmt: skip
+def test_the_network_refuses_other_images(images):
+    with pytest.raises((TypeError, ValueError), match="expected .* came"):
+        DigitNet()(images)
+
+
+def test_nan_comes_out_as_nan_and_harms_no_neighbour():
+    images = torch.rand(2, 1, 28, 28)
+    images[0, 0, 3, 3] = float("nan")
+    logits = DigitNet().eval()(images)
+    assert logits[0].isnan().all() and logits[1].isfinite().all()
