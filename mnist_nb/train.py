@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ALLOWED', 'PRESETS', 'CLASSIC_CLAIM', 'check_recipe', 'Recipe', 'changed', 'read_recipe', 'adam', 'one_cycle',
-           'learning_rates', 'random_generators', 'loss_and_accuracy', 'Run', 'start_run', 'steps_per_epoch', 'augment',
+           'learning_rates', 'random_generators', 'loss_and_accuracy', 'Run', 'steps_per_epoch', 'start_run', 'augment',
            'train_step', 'train_epoch', 'lr_range_test', 'save_checkpoint', 'previous', 'read_state', 'load_checkpoint',
            'held_scores', 'finite', 'fit', 'read_rows', 'write_rows', 'results_path', 'plot_history']
 
@@ -215,7 +215,15 @@ class Run:
         parts = {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
         return parts | ({"average": self.average} if self.average else {})
 
-# %% ../nbs/03_train.ipynb #4388a029
+# %% ../nbs/03_train.ipynb #8118cb23
+def steps_per_epoch(
+    recipe: Recipe,
+    train: LabelledImages,
+) -> int:
+    "The last step of an epoch may have fewer images."
+    return -(-len(train.labels) // recipe.batch_size)
+
+# %% ../nbs/03_train.ipynb #cfdf0994
 def start_run(
     recipe: Recipe,
     data: DigitData,  # on the device to compute on; its test images are never read
@@ -237,14 +245,6 @@ def start_run(
     optimizer = adam(model, recipe)
     schedule = one_cycle(optimizer, recipe, recipe.epochs * steps_per_epoch(recipe, train))
     return Run(recipe, seed, train, held, identity, model, average, optimizer, schedule, [])
-
-
-def steps_per_epoch(
-    recipe: Recipe,
-    train: LabelledImages,
-) -> int:
-    "The last step of an epoch may have fewer images."
-    return -(-len(train.labels) // recipe.batch_size)
 
 # %% ../nbs/03_train.ipynb #0395fe74
 def augment(
