@@ -12,6 +12,7 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 import readme
+import repoint
 
 from mnist_nb import PRESETS
 from mnist_nb.experiments.study import PLANS
@@ -39,15 +40,14 @@ def test_readme_links_and_pictures_exist():
 def test_every_link_points_to_the_repository_of_the_settings():
     settings = readme.settings()
     name = f"{settings['user']}/{settings['repo']}"
-    files = [ROOT / "README.md", *(ROOT / "nbs").rglob("*.ipynb")]
-    links = [link for file in files for link in LINK.findall(file.read_text(encoding="utf-8"))]
+    links = [link for file in repoint.files() for link in LINK.findall(file.read_text(encoding="utf-8"))]
     ours = [link for link in links if link.endswith("/" + settings["repo"])]
     assert len(ours) >= 30 and set(ours) == {name}
 
 
 def test_repoint_moves_every_link(tmp_path):
     copy = tmp_path / "copy"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "DATA", "runs", "build"))
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "DATA", "runs", "build", ".ipynb_checkpoints"))
     done = subprocess.run([sys.executable, "tools/repoint.py", "ada", "digits"], cwd=copy, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     old = f"{readme.settings()['user']}/{readme.settings()['repo']}"

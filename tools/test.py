@@ -50,7 +50,7 @@ def in_sync():
 def unchecked() -> list[str]:
     "The checks in the chapters that need MNIST."
     checks = []
-    for path in sorted((ROOT / "nbs").rglob("*.ipynb")):
+    for path in sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts):
         for cell in nbformat.read(path, 4).cells:
             if cell.cell_type == "code":
                 checks += [f"{path.stem}: {text}" for text in re.findall(r'needs_mnist\(data, "([^"]+)"\)', cell.source)]
