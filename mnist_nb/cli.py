@@ -73,7 +73,7 @@ def load(
         print(f"{'!' * 72}\n{warning.message}\n{'!' * 72}", file=sys.stderr)
     return data
 
-# %% ../nbs/09_cli.ipynb #6f58ad7f
+# %% ../nbs/09_cli.ipynb #7614a223
 def run_folder(
     name: str,  # of the run
     out: Path | None,  # where the user wants it
@@ -86,7 +86,8 @@ def run_folder(
         out = taken[-1] if resume and taken else next(path for path in numbered if path not in taken)
     if resume and not (out / "recipe.json").is_file():
         raise InputError(f"there is no run in {out}: train without --resume first")
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    kept = out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir())  # a killed write leaves .files
+    if not resume and (kept or out.exists() and not out.is_dir()):
         raise InputError(f"{out} exists: choose another folder with --out, or go on in it with --resume")
     return out
 
@@ -100,7 +101,7 @@ def peak_memory() -> str:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, else KiB
     return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 1e9:.2f} GB"
 
-# %% ../nbs/09_cli.ipynb #cdbcd0ad
+# %% ../nbs/09_cli.ipynb #815c9737
 REPORT = """# {recipe}, seed {seed}, on {data}
 
 {epochs} epochs of {images:,} images, {parameters:,} parameters.
@@ -119,7 +120,7 @@ JUDGED = {
     "valid": "the held-out fold after the last epoch; the test images were not read",
 }
 REMARKS = {
-    "mnist": "About 15 of MNIST's 10,000 test labels are wrong or undecidable, so 100% is not to be had.",
+    "mnist": "At least 15 of MNIST's 10,000 test labels are wrong or undecidable, so 100% is not to be had.",
     "digits": "This is NOT MNIST: the embedded digits of scikit-learn served. The figures say nothing about MNIST.",
 }
 

@@ -8,7 +8,7 @@ __all__ = ['FILES', 'FACTS', 'FOLDS', 'InputError', 'expect', 'choose_device', '
            'center_digit', 'embedded_digits', 'load_mnist', 'needs_mnist', 'plot_digits', 'Facts', 'check_labelled',
            'fold_indices', 'hold_out', 'to_input', 'batches']
 
-# %% ../nbs/00_data.ipynb #f477fec9
+# %% ../nbs/00_data.ipynb #46de1078
 import base64
 import errno
 import gzip
@@ -20,7 +20,6 @@ import struct
 import tempfile
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Iterator, NamedTuple

@@ -118,6 +118,12 @@ def test_an_existing_run_is_not_overwritten(run, tmp_path):
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["precious.txt"]
 
 
+def test_a_stray_temporary_file_does_not_block_a_folder(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".123-recipe.json").write_text("{")  # what a kill in the middle of a write leaves
+    assert run("train", "--data", "digits", "--epochs", "1", "--out", "run").returncode == 0
+
+
 def test_where_mnist_is_missing_a_banner_says_so(run, tmp_path):
     script = (
         "from torchvision.datasets import MNIST; MNIST.mirrors = ['http://127.0.0.1:9/']; "

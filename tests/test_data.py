@@ -11,7 +11,7 @@ import torch
 from torchvision.datasets import MNIST
 
 from mnist_nb import load_mnist
-from mnist_nb.data import FILES, InputError, data_folder, download, embedded_digits, original_mnist
+from mnist_nb.data import FACTS, FILES, InputError, data_folder, download, embedded_digits, original_mnist
 
 
 @pytest.fixture
@@ -84,4 +84,6 @@ def test_the_embedded_digits_never_change():
     digits = embedded_digits()
     assert digits.train.images.shape == (1500, 28, 28) and digits.test.images.shape == (297, 28, 28)
     assert digits.train.images.dtype == torch.uint8 and digits.train.labels.dtype == torch.int64
-    assert digits.train.labels[:8].tolist() != digits.train.labels[:8].sort().values.tolist()  # shuffled
+    pixels, facts = digits.train.images.double() / 255, FACTS["digits"]
+    assert (round(pixels.mean().item(), 4), round(pixels.std().item(), 4)) == (facts.mean, facts.std)
+    assert tuple(digits.train.labels.bincount().tolist()) == facts.counts

@@ -1,6 +1,5 @@
 """The built wheel, outside the checkout, with the same dependencies."""
 
-import os
 import shutil
 import subprocess
 import sys
