@@ -12,7 +12,7 @@ test: .venv/dev
 	$(BIN)/python tools/test.py
 
 lab: .venv/dev
-	$(BIN)/jupyter lab nbs/index.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) nbs/index.ipynb
 
 notebooks: .venv/dev
 	$(BIN)/python tools/notebooks.py
