@@ -17,6 +17,7 @@ import nbformat
 from mnist_nb.data import load_mnist
 
 ROOT = Path(__file__).parent.parent
+COMMANDS = Path(sys.executable).parent  # nbdev's, whatever the PATH says
 
 
 def step(name: str, *command: str):
@@ -37,7 +38,7 @@ def in_sync():
         unused = (".git", ".venv", "DATA", "runs", "build", "__pycache__", ".ipynb_checkpoints", "*.egg-info")
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*unused))
         for command in ("nbdev_export", "nbdev_clean"):
-            subprocess.run([command], cwd=copy, check=True)
+            subprocess.run([COMMANDS / command], cwd=copy, check=True)
         changed = [
             str(path.relative_to(copy))
             for path in sorted(copy.rglob("*"))
@@ -65,7 +66,7 @@ def main():
     print(f"== data set: {name}", flush=True)
     in_sync()
     os.environ["OMP_NUM_THREADS"] = "1"  # two chapters at a time, one thread each
-    step("chapters", "nbdev_test", "--n_workers", "2", "--timing")
+    step("chapters", str(COMMANDS / "nbdev_test"), "--n_workers", "2", "--timing")
     del os.environ["OMP_NUM_THREADS"]
     missing = unchecked() if name != "mnist" else []
     if "--chapters-only" not in sys.argv:
