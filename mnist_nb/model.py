@@ -7,8 +7,9 @@ __all__ = ['Block', 'stack', 'pooled_features', 'check_input', 'check_choice', '
            'output_shapes', 'layer_table', 'predict_logits', 'save_weights', 'load_weights', 'pretrained_path',
            'load_pretrained']
 
-# %% ../nbs/02_model.ipynb #abccbb08
+# %% ../nbs/02_model.ipynb #64017a28
 import json
+from collections import OrderedDict
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from .data import InputError, expect, to_input, whole_file
 
-# %% ../nbs/02_model.ipynb #4d24c79b
+# %% ../nbs/02_model.ipynb #2bd7b885
 class Block(nn.Module):
     "Convolution 3x3, (pooling,) batch norm, ReLU, and a skip where input and output have the same shape."
 
@@ -36,7 +37,7 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
         self.norm = nn.BatchNorm2d(channels_out)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)  # batch norm has no further use for its output
         self.skip = skip and channels_in == channels_out and not pool
         self.dropout = nn.Dropout2d(dropout)
 
@@ -45,22 +46,20 @@ class Block(nn.Module):
         y = self.relu(self.norm(self.pool(self.conv(x))))
         return self.dropout(x + y if self.skip else y)
 
-# %% ../nbs/02_model.ipynb #0f2c15c1
+# %% ../nbs/02_model.ipynb #3006abb5
 def stack(
     skips: bool,  # whether conv3, conv4 and conv5 have theirs
     dropout: float,  # in each block
+    pool_after: int,  # the convolution behind which the second pooling stands
 ) -> nn.Sequential:  # float [N, 1, 28, 28] to [N, 32, 7, 7]
-    "The six blocks of `DigitNet`, and the pooling between them."
+    "The six blocks of `DigitNet`, and the second pooling between them."
     same = {"skip": skips, "dropout": dropout}
-    blocks = nn.Sequential()
-    blocks.conv1 = Block(1, 8, pool=True, dropout=dropout)
-    blocks.conv2 = Block(8, 16, dropout=dropout)
-    blocks.conv3 = Block(16, 16, **same)
-    blocks.conv4 = Block(16, 16, **same)
-    blocks.pool = nn.MaxPool2d(2)
-    blocks.conv5 = Block(16, 16, **same)
-    blocks.conv6 = Block(16, 32, dropout=dropout)
-    return blocks.to(memory_format=torch.channels_last)
+    layers = [
+        ("conv1", Block(1, 8, pool=True, dropout=dropout)), ("conv2", Block(8, 16, dropout=dropout)), ("conv3", Block(16, 16, **same)),
+        ("conv4", Block(16, 16, **same)), ("conv5", Block(16, 16, **same)), ("conv6", Block(16, 32, dropout=dropout)),
+    ]  # fmt: skip
+    layers.insert(pool_after, ("pool", nn.MaxPool2d(2)))
+    return nn.Sequential(OrderedDict(layers)).to(memory_format=torch.channels_last)
 
 # %% ../nbs/02_model.ipynb #b3b72e16
 def pooled_features(
@@ -91,7 +90,7 @@ def check_choice(
     if value not in allowed:
         raise InputError(f"{value!r} is unknown: use {' or '.join(allowed)}")
 
-# %% ../nbs/02_model.ipynb #41d9c8e2
+# %% ../nbs/02_model.ipynb #8405081f
 class DigitNet(nn.Module):
     "Seven convolutions, 13,272 trainable parameters: float [N, 1, 28, 28] from 0 to 1, to ten logits."
 
@@ -101,16 +100,21 @@ class DigitNet(nn.Module):
         dropout_at: str = "features",  # or `blocks`: whole channels after every block, too
         pooling: str = "mixed",  # global average plus global maximum; or `average` alone
         skips: bool = True,  # whether conv3, conv4 and conv5 have theirs
+        pool_after: int = 4,  # the convolution behind which the second pooling stands, 2 to 5
         mean: float = 0.1307,  # of MNIST's training pixels
         std: float = 0.3081,  # likewise
     ):
         super().__init__()
         check_choice(dropout_at, "features", "blocks")
         check_choice(pooling, "mixed", "average")
-        self.settings = {"dropout": dropout, "dropout_at": dropout_at, "pooling": pooling, "skips": skips}
+        if pool_after not in range(2, 6):
+            raise InputError(f"pool_after must be from 2 to 5, not {pool_after!r}")
+        self.settings = {
+            "dropout": dropout, "dropout_at": dropout_at, "pooling": pooling, "skips": skips, "pool_after": pool_after,
+        }  # fmt: skip
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
-        self.blocks = stack(skips, dropout if dropout_at == "blocks" else 0.0)
+        self.blocks = stack(skips, dropout if dropout_at == "blocks" else 0.0, pool_after)
         self.dropout = nn.Dropout(dropout)
         self.conv7 = nn.Conv2d(32, 10, 1, bias=False)
 
