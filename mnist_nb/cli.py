@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'DataOption', 'DeviceOption', 'REPORT', 'JUDGED', 'REMARKS', 'about', 'complain', 'main', 'load', 'run_folder',
            'peak_memory', 'write_run', 'chosen_recipe', 'say_result', 'train_command', 'evaluate_command',
-           'study_command']
+           'bench_command', 'study_command']
 
 # %% ../nbs/09_cli.ipynb #6d294c18
 import json
@@ -38,7 +38,7 @@ def complain(
     print(f"mnist-nb: {reason}", file=sys.stderr)
     return 2
 
-# %% ../nbs/09_cli.ipynb #2080b186
+# %% ../nbs/09_cli.ipynb #e75f7c86
 def main():
     "The command `mnist-nb`: a mistake that the user can mend is one sentence and exit status 2."
     warnings.formatwarning = lambda message, *_: f"mnist-nb: {message}\n"
@@ -49,7 +49,7 @@ def main():
     except usage_error as error:
         sys.exit(complain(f"{error.format_message().rstrip('.')}: see mnist-nb --help"))
     except (KeyboardInterrupt, typer.Abort):
-        print("\nmnist-nb: interrupted; what is written is whole, and train goes on with --resume", file=sys.stderr)
+        print("\nmnist-nb: interrupted; what is written is whole; train goes on with --resume, study with the same command", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
         sys.exit(complain(f"cannot use {error.filename or 'the output folder'}: {error.strerror}"))
@@ -212,13 +212,30 @@ def evaluate_command(
     if digits.name in (facts.get("accuracy") or {}):
         print(f"recorded when it was trained: {facts['accuracy'][digits.name]:.2f}%")
 
-# %% ../nbs/09_cli.ipynb #505c8c98
+# %% ../nbs/09_cli.ipynb #9ab6bb3b
+@app.command("bench")
+def bench_command(
+    out: Annotated[Path, typer.Option(help="the CSV to write")] = Path("bench.csv"),
+    device: DeviceOption = "auto",
+    data: DataOption = "auto",
+    repeats: Annotated[int, typer.Option(min=1, help="rounds, in each of which everything is timed once")] = 5,
+    images: Annotated[int, typer.Option(min=8, help="training images in each piece of work")] = 3840,
+    with_compile: Annotated[bool, typer.Option("--compile", help="time torch.compile, too; its warm-up takes a while")] = False,
+):
+    "Time training, augmentation and inference against the usual ways, all in one run."
+    from mnist_nb.experiments.speed import bench, format_rows
+
+    rows = bench(load(data, device), repeats, images, with_compile)
+    write_rows(out, rows)
+    print(f"{format_rows(rows)}\n\nwrote {out}")
+
+# %% ../nbs/09_cli.ipynb #c6932784
 @app.command("study")
 def study_command(
-    plan: Annotated[str, typer.Argument(help="presets, choices_default or choices_classic")],
+    plan: Annotated[str, typer.Argument(help="presets, speed, choices_default, choices_fast or choices_classic")],
     out: Annotated[Path | None, typer.Option(help="the results file; by default the package's own")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="processes of one thread each")] = 2,
-    data: DataOption = "mnist",
+    workers: Annotated[int | None, typer.Option(min=1, help="processes; by default as many as there are cores for their threads")] = None,
+    data: Annotated[str, typer.Option("--data", help="mnist or digits")] = "mnist",
 ):
     "Make the runs of a plan that its results file lacks."
     from mnist_nb.experiments.study import PLANS, study
@@ -227,4 +244,4 @@ def study_command(
         raise InputError(f"plan {plan!r} is unknown: use {', '.join(PLANS)}")
     if out is None and data != "mnist":
         raise InputError("the package's results are of MNIST: name another file with --out")
-    study(PLANS[plan], out or results_path(plan), data, workers)
+    study(PLANS[plan], out or results_path(plan), data, workers=workers)

@@ -1,0 +1,363 @@
+"""Studies: each run exactly once in its file, whoever makes it and whatever is killed."""
+
+import io
+import multiprocessing
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from mnist_nb.cli import main
+from mnist_nb.data import InputError
+from mnist_nb.experiments import study as module
+from mnist_nb.experiments.study import PLANS, Plan, all_pairs, alone, missing, one_run, study
+from mnist_nb.train import PRESETS, changed, read_rows
+
+SHORT = [changed(PRESETS[name], ["epochs=1", "batch_size=500"]) for name in ("default", "classic")]  # half a second each
+PLAN = Plan(all_pairs(SHORT, range(4)), valid=True)
+WILD = changed(PRESETS["default"], ["epochs=1", "max_lr=10", "div_factor=1", "weight_decay=10"])  # its loss becomes NaN
+LONG = changed(SHORT[0], ["epochs=1000"])
+PLANS_HERE = {"long": Plan([(LONG, 0), *PLAN.runs], True), "wild": Plan([*PLAN.runs[:3], (WILD, 0), *PLAN.runs[3:]], True)}
+HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_study"
+COMMAND = [sys.executable, "-c", f"{HERE}; test_study.PLANS.update(test_study.PLANS_HERE); test_study.main()", "study"]
+
+
+class Serial(Executor):
+    "Makes each run in the caller's thread, when it is submitted."
+
+    def submit(self, function, *arguments):
+        future = Future()
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def canned(recipe, seed, valid, source, threads):
+    "A run in no time at all."
+    scored_on = "valid" if valid else "test"
+    row = {"recipe": recipe.name, "seed": seed, "epochs": recipe.epochs, "scored_on": scored_on, "data": source}
+    return row | {"accuracy": 90 + seed / 100, "seconds": 1.0}, [{"recipe": recipe.name, "seed": seed, "epoch": 1, "loss": seed}]
+
+
+class Canned(Serial):
+    "Makes canned runs, whatever it is asked for."
+
+    def submit(self, function, *arguments):
+        return super().submit(canned, *arguments)
+
+
+def content(path):
+    "What must not depend on who made the runs: rows and histories by run, without the seconds; each run there once."
+    rows, epochs = (
+        [{key: value for key, value in row.items() if key != "seconds"} for row in read_rows(file)]
+        for file in (path, path.with_name(path.stem + "_histories.csv"))
+    )
+    by_run = {(row["recipe"], row["seed"]): row for row in rows}
+    assert len(by_run) == len(rows)
+    by_epoch = {(row["recipe"], row["seed"], row["epoch"]): row for row in epochs}
+    assert len(by_epoch) == len(epochs)
+    return by_run, by_epoch
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    "The file that a serial executor leaves."
+    threads, path = torch.get_num_threads(), tmp_path_factory.mktemp("undisturbed") / "tiny.csv"
+    study(PLAN, path, "digits", Serial())
+    torch.set_num_threads(threads)
+    return path
+
+
+@pytest.fixture
+def half(undisturbed, tmp_path):
+    "A file that lacks the last four of the eight runs."
+    for name, lines in (("tiny.csv", 5), ("tiny_histories.csv", 5)):
+        text = undisturbed.with_name(name).read_text(encoding="utf-8").splitlines(keepends=True)
+        (tmp_path / name).write_text("".join(text[:lines]), encoding="utf-8")
+    return tmp_path / "tiny.csv"
+
+
+def until(condition, what, seconds=240):
+    "Wait for something that another process does."
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.01)
+
+
+# What the file holds
+
+
+def test_rows_come_in_the_order_of_the_plan_and_are_those_of_one_run(undisturbed):
+    rows = read_rows(undisturbed)
+    assert [(row["recipe"], row["seed"]) for row in rows] == [(recipe.name, str(seed)) for recipe, seed in PLAN.runs]
+    row, history = one_run(*PLAN.runs[5], True, "digits")
+    assert {k: str(v) for k, v in row.items() if k != "seconds"} == content(undisturbed)[0][row["recipe"], str(row["seed"])]
+    (epoch,) = [e for e in read_rows(undisturbed.with_name("tiny_histories.csv")) if (e["recipe"], e["seed"]) == (row["recipe"], "2")]
+    assert epoch["valid_accuracy"] == str(history[0]["valid_accuracy"]) and row["threads"] == 1
+
+
+def test_what_is_there_is_kept_to_the_byte_and_not_made_again(half):
+    before, asked = half.read_bytes(), []
+
+    class Asked(Canned):
+        def submit(self, function, *arguments):
+            asked.append(arguments[:2])
+            return super().submit(function, *arguments)
+
+    rows = read_rows(half)
+    plan = Plan(PLAN.runs, valid=True)
+    with pytest.raises(ValueError, match="fields"):  # canned rows have fewer columns: nothing of them may come into the file
+        study(plan, half, "digits", Asked())
+    assert asked == PLAN.runs[4:] and half.read_bytes() == before
+    study(Plan(PLAN.runs[:4], True), half, "digits", executor=None)  # nothing to do: no process, no lock
+    assert read_rows(half) == rows
+
+
+def test_test_runs_leave_no_histories_and_a_run_named_twice_is_made_once(tmp_path):
+    study(Plan(PLAN.runs + PLAN.runs, valid=False), tmp_path / "tiny.csv", "digits", Canned())
+    assert len(content(tmp_path / "tiny.csv")[0]) == 8
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["tiny.csv"]
+
+
+def test_seeds_may_differ_from_recipe_to_recipe(tmp_path):
+    plan = Plan(all_pairs(SHORT[:1], range(20)) + all_pairs(SHORT[1:], range(10)), valid=True)
+    study(plan, tmp_path / "tiny.csv", "digits", Canned())
+    assert len(plan.recipes) == 2 and not missing(plan, tmp_path / "tiny.csv")
+    names = [row["recipe"] for row in read_rows(tmp_path / "tiny.csv")]
+    assert [names.count(recipe.name) for recipe in plan.recipes] == [20, 10]
+
+
+def test_a_name_that_stands_for_two_kinds_of_run_is_one_sentence(undisturbed, tmp_path):
+    before = undisturbed.read_bytes()
+    longer = type(SHORT[0])(**vars(SHORT[0]) | {"epochs": 2})
+    for plan, source, words in (
+        (Plan([(longer, 0)], True), "digits", "epochs 1, .* epochs 2"),
+        (Plan([(longer, 0), (SHORT[0], 0)], True), "digits", "one name"),
+        (PLAN._replace(valid=False), "digits", "scored_on valid.* scored_on test"),
+        (PLAN, "mnist", "data digits.* data mnist"),
+        (PLAN, "auto", "use mnist or digits"),
+    ):
+        with pytest.raises(InputError, match=words):
+            study(plan, undisturbed, source, Canned())
+    assert undisturbed.read_bytes() == before
+    (tmp_path / "other.csv").write_text("name,age\nAda,36\n")
+    with pytest.raises(InputError, match="no results file"):
+        study(PLAN, tmp_path / "other.csv", "digits", Canned())
+
+
+# Progress
+
+
+def test_the_bar_counts_epochs_and_so_estimates_rightly(tmp_path, monkeypatch):
+    said = []
+
+    class Bar(module.tqdm):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options | {"disable": False, "file": io.StringIO()})
+
+        def update(self, epochs):
+            super().update(epochs)
+            self.start_t = self._time() - 3 * self.n  # as if each epoch had taken 3 seconds
+            said.append(str(self))
+
+    monkeypatch.setattr(module, "tqdm", Bar)
+    lengths = [1, 40, 1, 8]
+    plan = Plan([(changed(SHORT[0], [f"epochs={epochs}"]), seed) for seed, epochs in enumerate(lengths)], True)
+    study(plan, tmp_path / "tiny.csv", "digits", Canned())
+    left = [re.search(r"<([\d:]+)", line)[1] for line in said]
+    assert left == [module.tqdm.format_interval(3 * sum(lengths[i:])) for i in (1, 2, 3, 4)]
+
+
+def test_where_nobody_watches_a_run_is_one_line(tmp_path, capfd):
+    study(Plan(PLAN.runs[:2], True), tmp_path / "tiny.csv", "digits", Canned())
+    said = capfd.readouterr()
+    assert said.out.splitlines() == [f"{recipe.name}, seed 0: 90.00% on valid, 1 s" for recipe in SHORT] and said.err == ""
+
+
+# Runs that fail, and Ctrl-C
+
+
+def test_a_failing_run_harms_no_other_and_is_named_at_the_end(tmp_path):
+    class Faulty(Canned):
+        def submit(self, function, recipe, seed, *more):
+            makers = {WILD: function, LONG: a_bug}
+            return Serial().submit(makers.get(recipe, canned), recipe, seed, *more)
+
+    def a_bug(*_):
+        raise MemoryError("no room")
+
+    plan = Plan([*PLAN.runs[:2], (WILD, 7), (LONG, 8), *PLAN.runs[2:]], valid=True)
+    with pytest.raises(InputError) as caught:
+        study(plan, tmp_path / "tiny.csv", "digits", Faulty())
+    assert str(caught.value).startswith("2 of 10 runs failed") and "seed 8 (MemoryError('no room'))" in str(caught.value)
+    assert f"{WILD.name}, seed 7 (the loss became nan" in str(caught.value)
+    assert list(content(tmp_path / "tiny.csv")[0]) == [(recipe.name, str(seed)) for recipe, seed in PLAN.runs]
+
+
+def test_ctrl_c_ends_at_once_keeps_what_is_finished_and_cancels_the_rest(tmp_path):
+    futures = []
+
+    class Slow(Canned):
+        def submit(self, function, *arguments):
+            futures.append(super().submit(function, *arguments) if len(futures) < 3 else Future())
+            return futures[-1]
+
+    timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        study(PLAN, tmp_path / "tiny.csv", "digits", Slow())
+    timer.join()
+    assert len(read_rows(tmp_path / "tiny.csv")) == 3 and [f.cancelled() for f in futures] == [False] * 3 + [True] * 5
+
+
+# Two at once, and kill -9
+
+
+def test_a_second_study_on_the_same_file_is_refused(half):
+    before = half.read_bytes()
+    with alone(half), pytest.raises(InputError, match="another study is writing"):
+        study(PLAN, half, "digits", Canned())
+    with alone(half.with_name("other.csv")):  # another file is free
+        pass
+    assert half.read_bytes() == before
+
+
+def test_killed_at_random_moments_between_two_writes_or_in_one(tmp_path):
+    "Canned runs, so that the study does nothing but write; ten kills and more."
+
+    def child(path):
+        module.tqdm.set_lock(threading.RLock())  # the one that it shares with its parent would stay locked for ever
+        study(plan, path, "digits", Canned())
+
+    plan, draw, kills = Plan(all_pairs(SHORT, range(40)), valid=True), random.Random(0), 0
+    study(plan, tmp_path / "whole.csv", "digits", Canned())
+    path, seen = tmp_path / "killed.csv", 0
+    for attempt in range(1, 200):
+        process = multiprocessing.get_context("fork").Process(target=child, args=(path,))
+        process.start()
+        process.join(draw.uniform(0, 0.01 * attempt))
+        process.kill()
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
+        rows = content(path)[0]
+        assert len(rows) >= seen  # nothing is ever lost
+        seen = len(rows)
+        if process.exitcode == 0:
+            break
+    assert kills >= 5 and content(path) == content(tmp_path / "whole.csv")
+
+
+def start(plan, path, environment):
+    "The command, in a process group of its own, as a terminal starts it."
+    words = [plan, "--data", "digits", "--out", str(path), "--workers", "2"]
+    return subprocess.Popen([*COMMAND, *words], env=environment, start_new_session=True, stdout=-1, stderr=-1, text=True)
+
+
+def all_gone(processes, seconds):
+    "Whether processes end, by themselves, within some seconds."
+    end = time.monotonic() + seconds
+    while alive := [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]:
+        if time.monotonic() > end:
+            return False
+        psutil.wait_procs(alive, timeout=0.05)
+    return True
+
+
+def test_the_command_killed_then_interrupted_then_finished(undisturbed, tmp_path, one_thread):
+    "Two processes, one of which makes a run that would take minutes; a kill -9, a Ctrl-C, and at last a plan with a failing run."
+    path = tmp_path / "tiny.csv"
+    process = start("long", path, one_thread)
+    until(lambda: read_rows(path) or process.poll() is not None, "the first row")
+    with pytest.raises(InputError, match="another study is writing"):
+        study(PLAN, path, "digits", Canned())
+    time.sleep(random.Random(0).uniform(0, 0.5))
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and len(workers) >= 2 and all_gone(workers, 10)
+    kept = path.read_bytes()
+
+    process = start("long", path, one_thread)
+    until(lambda: path.read_bytes() != kept or process.poll() is not None, "one more row")
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: everyone gets it
+    said = process.communicate(timeout=60)
+    assert process.returncode == 130 and said[1].strip().count("\n") == 0 and "study with the same command" in said[1], said
+    assert all_gone(workers, 10) and path.read_bytes().startswith(kept)
+
+    process = start("wild", path, one_thread)
+    said = process.communicate(timeout=240)
+    assert process.returncode == 2 and said[1].count("\n") == 1, said
+    assert said[1].startswith("mnist-nb: 1 of ") and f"{WILD.name}, seed 0" in said[1]
+    assert content(path) == content(undisturbed)
+
+
+def test_a_killed_worker_process_is_one_sentence_and_threads_can_finish(undisturbed, half):
+    def kill():
+        until(lambda: half.stat().st_mtime_ns != before, "a row")
+        (worker,) = set(multiprocessing.active_children()) - others
+        worker.kill()
+
+    before, others = half.stat().st_mtime_ns, set(multiprocessing.active_children())
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(InputError, match="a worker process was killed, .* the finished runs are kept"):
+        study(Plan([*PLAN.runs[:5], (LONG, 0)], True), half, "digits", workers=1)
+    killer.join()
+    assert len(read_rows(half)) == 5
+    with ThreadPoolExecutor(2) as threads:  # they share torch's random numbers: so the runs take turns
+        study(PLAN, half, "digits", threads)
+    assert content(half) == content(undisturbed)
+
+
+def test_by_default_there_is_a_process_for_each_core_but_none_without_a_run(tmp_path, monkeypatch):
+    asked = []
+
+    @contextmanager
+    def pool(workers):
+        asked.append(workers)
+        yield Canned()
+
+    monkeypatch.setattr(module, "process_pool", pool)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    for seeds in (1, 10):
+        study(Plan(all_pairs(SHORT, range(seeds)), True), tmp_path / f"{seeds}.csv", "digits")
+    study(PLAN, tmp_path / "three.csv", "digits", workers=3)
+    assert asked == [2, 6, 3]
+
+
+# A cluster
+
+
+def test_on_a_dask_cluster_of_which_a_worker_is_killed(undisturbed, tmp_path):
+    "Two worker processes; the one that makes the first run, a longer one, is killed in the middle of the study."
+    from dask.distributed import Client, LocalCluster
+
+    def kill():
+        until(path.exists, "a row")
+        os.kill(pids[0], signal.SIGKILL)
+
+    path = tmp_path / "tiny.csv"
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with LocalCluster(**options, local_directory=tmp_path / "dask") as cluster, Client(cluster) as client:
+        pids = list(client.run(os.getpid).values())
+        killer = threading.Thread(target=kill)
+        killer.start()
+        study(PLAN, path, "digits", client.get_executor())
+        killer.join()
+        assert pids[0] not in client.run(os.getpid).values() and not psutil.pid_exists(pids[0])
+    assert content(path) == content(undisturbed)
