@@ -65,14 +65,13 @@ def main():
     os.environ["MNIST_NB_SOURCE"] = name
     print(f"== data set: {name}", flush=True)
     in_sync()
-    os.environ["OMP_NUM_THREADS"] = "1"  # two chapters at a time, one thread each
+    os.environ["OMP_NUM_THREADS"] = "1"  # two chapters, or two files of tests, at a time, one thread each
     step("chapters", str(COMMANDS / "nbdev_test"), "--n_workers", "2", "--timing")
-    del os.environ["OMP_NUM_THREADS"]
     missing = unchecked() if name != "mnist" else []
     if "--chapters-only" not in sys.argv:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["MNIST_NB_UNCHECKED"] = str(Path(folder, "tests"))
-            step("pytest", sys.executable, "-m", "pytest", "-q", "tests")
+            step("pytest", sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--durations", "12", "tests")
             if Path(folder, "tests").exists():
                 missing += Path(folder, "tests").read_text(encoding="utf-8").splitlines()
     print(f"Data set: {name}. Not checked, since it needs MNIST: {'; '.join(missing) or 'nothing'}.")
