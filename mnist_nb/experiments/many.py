@@ -6,7 +6,7 @@
 __all__ = ['group_convolutions', 'group_norms', 'GroupedDropout', 'group', 'grouped_logits', 'ungroup', 'joint_run',
            'joint_batches', 'joint_step', 'fit_many']
 
-# %% ../../nbs/experiments/many.ipynb #c0e7a02a
+# %% ../../nbs/experiments/many.ipynb #95e8e400
 import copy
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import DigitData
-from ..model import BatchNorm, DigitNet, pooled_features
+from ..model import DigitNet, pooled_features
 from ..train import Recipe, Run, assemble, augmented_batches, epoch_seeds, random_generators, start_run
 
 # %% ../../nbs/experiments/many.ipynb #d43079ca
@@ -28,12 +28,12 @@ def group_convolutions(
     conv.weight = nn.Parameter(torch.cat([layer.weight.detach() for layer in layers]))
     return conv
 
-# %% ../../nbs/experiments/many.ipynb #9b3b93ee
+# %% ../../nbs/experiments/many.ipynb #ec1b908f
 def group_norms(
-    layers: list[BatchNorm],  # alike
-) -> BatchNorm:
+    layers: list[nn.BatchNorm2d],  # alike
+) -> nn.BatchNorm2d:
     "Batch norm on all their channels: it treats each channel alone anyway."
-    norm = BatchNorm(len(layers) * layers[0].num_features).to(layers[0].weight)
+    norm = nn.BatchNorm2d(len(layers) * layers[0].num_features).to(layers[0].weight)
     state = {name: torch.cat([layer.state_dict()[name] for layer in layers]) for name in norm.state_dict() if "num" not in name}
     norm.load_state_dict(state | {"num_batches_tracked": layers[0].num_batches_tracked})
     return norm
@@ -58,7 +58,7 @@ class GroupedDropout(nn.Module):
         drawn = [part.bernoulli_(1 - self.p, generator=g) for part, g in zip(noise, self.generators)]
         return x * torch.cat(drawn, 1).div_(1 - self.p)
 
-# %% ../../nbs/experiments/many.ipynb #20e7645b
+# %% ../../nbs/experiments/many.ipynb #7272fc2d
 def group(
     models: list[DigitNet],  # alike but for their weights, on one device
 ) -> DigitNet:  # takes [B, K, 28, 28], see `grouped_logits`
@@ -69,7 +69,7 @@ def group(
         same, (parent, _, child) = [part[name] for part in parts], name.rpartition(".")
         if isinstance(layer, nn.Conv2d):
             setattr(joint.get_submodule(parent), child, group_convolutions(same))
-        elif isinstance(layer, BatchNorm):
+        elif isinstance(layer, nn.BatchNorm2d):
             setattr(joint.get_submodule(parent), child, group_norms(same))
         elif isinstance(layer, nn.Dropout | nn.Dropout2d):
             setattr(joint.get_submodule(parent), child, GroupedDropout(layer.p, generators))
