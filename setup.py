@@ -9,6 +9,7 @@ root = Path(__file__).parent
 config = ConfigParser()
 config.read(root / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
+app = settings["app_requirements"].split()
 
 setup(
     name=settings["lib_name"],
@@ -26,6 +27,6 @@ setup(
     packages=find_packages(include=[settings["lib_name"], settings["lib_name"] + ".*"]),
     package_data={settings["lib_name"]: ["results/*.csv", "weights/*"]},
     install_requires=settings["requirements"].split(),
-    extras_require={"dev": settings["dev_requirements"].split()},
+    extras_require={"app": app, "dev": settings["dev_requirements"].split() + app},
     entry_points={"console_scripts": settings["console_scripts"].split()},
 )

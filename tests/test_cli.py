@@ -30,7 +30,7 @@ def run(tmp_path, one_thread):
 def test_the_command_is_installed(one_thread):
     command = Path(sys.executable).with_name("mnist-nb")
     done = subprocess.run([command, "--help"], capture_output=True, text=True, env=one_thread)
-    assert done.returncode == 0 and all(word in done.stdout for word in ("train", "evaluate", "study"))
+    assert done.returncode == 0 and all(word in done.stdout for word in ("train", "evaluate", "export", "study"))
 
 
 def test_train_leaves_everything_and_evaluate_agrees(run, tmp_path):
