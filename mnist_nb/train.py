@@ -91,14 +91,16 @@ class Recipe:
     def __post_init__(self):
         check_recipe(self)
 
-# %% ../nbs/03_train.ipynb #e870fe56
+# %% ../nbs/03_train.ipynb #2620f73d
 PRESETS = {
     "default": Recipe(),
     "classic": Recipe(
         name="classic", batch_size=28, max_lr=0.005, div_factor=50.0, beta2=0.999, weight_decay=0.0, label_smoothing=0.0,
         rotation=15.0, translation=0.07, scale=0.07,
     ),
-    "fast": Recipe(name="fast", epochs=4, batch_size=128, max_lr=0.015, pool_after=3),
+    "fast": Recipe(
+        name="fast", epochs=6, batch_size=128, max_lr=0.015, rotation=5.0, translation=0.03, scale=0.03, pool_after=3,
+    ),
 }  # fmt: skip
 
 # %% ../nbs/03_train.ipynb #bc87721b
