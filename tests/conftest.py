@@ -1,5 +1,6 @@
 """Shared fixtures, and the list of what could not be checked."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from mnist_nb.data import load_mnist
 
 ROOT = Path(__file__).parent.parent
+REASONS = ("needs MNIST", "needs Chromium")  # why a test is skipped where the machine lacks something that can be had
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +39,10 @@ def one_thread() -> dict[str, str]:
 
 
 def pytest_terminal_summary(terminalreporter):
-    skipped = terminalreporter.stats.get("skipped", [])
-    unchecked = [report.nodeid for report in skipped if "needs MNIST" in str(report.longrepr)]
-    if unchecked:
-        terminalreporter.write_line("NOT CHECKED, since it needs MNIST: " + ", ".join(unchecked))
-        if "MNIST_NB_UNCHECKED" in os.environ:  # `tools/test.py` says it again in its last line
-            Path(os.environ["MNIST_NB_UNCHECKED"]).write_text("\n".join(unchecked), encoding="utf-8")
+    skipped = [(report.longrepr[2], report.nodeid) for report in terminalreporter.stats.get("skipped", [])]
+    unchecked = {reason: [name for why, name in skipped if why.endswith(reason)] for reason in REASONS}
+    for reason, names in unchecked.items():
+        if names:
+            terminalreporter.write_line(f"NOT CHECKED, since it {reason}: " + ", ".join(names))
+    if "MNIST_NB_UNCHECKED" in os.environ:  # `tools/test.py` says it again in its last line
+        Path(os.environ["MNIST_NB_UNCHECKED"]).write_text(json.dumps(unchecked), encoding="utf-8")

@@ -37,6 +37,7 @@ def test_is_valid_and_small(chapter, notebook):
 def test_was_executed_without_an_error(notebook):
     assert not [output for output in outputs(notebook) if output.output_type == "error"]
     assert any(outputs(notebook))
+    assert not [output for output in outputs(notebook) if any("widget" in kind for kind in output.get("data", {}))]
 
 
 def test_was_executed_on_mnist(notebook):

@@ -32,9 +32,10 @@ def installed(wheel, one_thread):
     return one_thread | {"PYTHONPATH": str(site)}
 
 
-def test_the_wheel_holds_weights_and_results(wheel):
+def test_the_wheel_holds_weights_results_and_the_pad(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"mnist_nb/weights/default.safetensors", "mnist_nb/results/presets.csv"} <= names
+    assert {"mnist_nb/sketch.js", "mnist_nb/sketch.css"} <= names
     assert not [name for name in names if name.endswith(".ipynb") or "tests" in name]
     assert wheel.stat().st_size < 2_000_000
 
@@ -60,7 +61,7 @@ def test_importing_the_package_imports_no_experiment_and_no_notebook_tool(instal
 def test_modules_import_only_from_lower_chapters():
     import re
 
-    order = ["data", "augment", "model", "train", "metrics", "interpret", "export", "cli"]
+    order = ["data", "augment", "model", "train", "metrics", "interpret", "handwriting", "sketch", "export", "cli"]
     for i, name in enumerate(order[:-1]):
         text = (ROOT / "mnist_nb" / f"{name}.py").read_text(encoding="utf-8")
         used = set(re.findall(r"from \.(\w+) import", text))

@@ -13,6 +13,7 @@ from nbconvert.preprocessors import ExecutePreprocessor
 from mnist_nb.data import InputError, load_mnist
 
 ROOT = Path(__file__).parent.parent
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def last_line_only(text: str) -> str:
@@ -34,6 +35,7 @@ def execute(path: Path):
         for output in merged:
             if output.output_type == "stream":
                 output.text = last_line_only(output.text)
+            output.get("data", {}).pop(VIEW, None)  # a widget lives only as long as its kernel; its words stay
         if "outputs" in cell:
             cell.outputs = merged
     nbformat.write(notebook, path)

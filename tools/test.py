@@ -1,7 +1,8 @@
 """Everything that `make test` runs: notebooks clean and in sync, every chapter, then pytest.
 
-The data set is decided once. The last lines say which it was, and what could not be checked without MNIST."""
+The data set is decided once. The last line says which it was, and what could not be checked without MNIST or Chromium."""
 
+import json
 import os
 import re
 import shutil
@@ -67,14 +68,16 @@ def main():
     in_sync()
     os.environ["OMP_NUM_THREADS"] = "1"  # two chapters, or two files of tests, at a time, one thread each
     step("chapters", str(COMMANDS / "nbdev_test"), "--n_workers", "2", "--timing")
-    missing = unchecked() if name != "mnist" else []
+    missing, browser = unchecked() if name != "mnist" else [], []
     if "--chapters-only" not in sys.argv:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["MNIST_NB_UNCHECKED"] = str(Path(folder, "tests"))
             step("pytest", sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--durations", "12", "tests")
-            if Path(folder, "tests").exists():
-                missing += Path(folder, "tests").read_text(encoding="utf-8").splitlines()
-    print(f"Data set: {name}. Not checked, since it needs MNIST: {'; '.join(missing) or 'nothing'}.")
+            skipped = json.loads(Path(folder, "tests").read_text(encoding="utf-8"))
+            missing, browser = missing + skipped["needs MNIST"], skipped["needs Chromium"]
+    files = ", ".join(sorted({test.split("::")[0] for test in browser}))
+    no_browser = f" NOT RUN, since no Chromium was found (install Debian's package chromium): {len(browser)} tests of {files}."
+    print(f"Data set: {name}. Not checked, since it needs MNIST: {'; '.join(missing) or 'nothing'}.{no_browser if browser else ''}")
 
 
 if __name__ == "__main__":
