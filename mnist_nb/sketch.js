@@ -101,13 +101,14 @@ function showAnswer(root, model, tell) {
 }
 
 // At most one drawing is under way to the kernel. When it is answered, however late, the newest drawing follows.
-function sender(model, newest, late) {
+function sender(root, model, newest, tell) {
   let underWay = false, stale = false, timer;
   function send() {
     stale = underWay;
     if (underWay) return;
     underWay = true;
-    timer = setTimeout(late, PATIENCE);
+    root.setAttribute("aria-busy", "true");
+    timer = setTimeout(() => tell(WAITING), PATIENCE);
     model.set("pixels", newest());
     model.set("turn", model.get("turn") + 1);
     model.save_changes();
@@ -115,14 +116,16 @@ function sender(model, newest, late) {
   model.on("change:answered", () => {
     underWay = false;
     clearTimeout(timer);
+    tell(sentence(model.get("probabilities")));
     if (stale) send();
+    else root.setAttribute("aria-busy", "false");
   });
   return send;
 }
 
 function render({ model, el }) {
   const side = model.get("side"), width = model.get("pen");
-  const root = add(el, "div", { class: "mnist-pad", role: "group", "aria-label": "Digit pad" });
+  const root = add(el, "div", { class: "mnist-pad", role: "group", "aria-label": "Digit pad", "aria-busy": "false" });
   const left = add(root, "div", { class: "drawing" });
   const reading = add(left, "p", { class: "reading", "aria-hidden": "true" });
   const status = add(left, "p", { class: "unseen", role: "status" }); // what `reading` shows, said only when the pen is up
@@ -168,7 +171,7 @@ function render({ model, el }) {
     const { data } = ink.getImageData(0, 0, side, side);
     return (mine = new DataView(Uint8Array.from({ length: side * side }, (_, i) => data[4 * i]).buffer));
   }
-  const send = sender(model, pixels, () => tell(WAITING));
+  const send = sender(root, model, pixels, tell);
   function changed() {
     repaint();
     send();
