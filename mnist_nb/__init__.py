@@ -3,8 +3,9 @@
 __version__ = "0.1.0"
 
 from .data import load_mnist
+from .handwriting import read_digit
 from .metrics import evaluate
 from .model import DigitNet, load_pretrained
 from .train import PRESETS, Recipe, fit
 
-__all__ = ["PRESETS", "DigitNet", "Recipe", "evaluate", "fit", "load_mnist", "load_pretrained"]
+__all__ = ["PRESETS", "DigitNet", "Recipe", "evaluate", "fit", "load_mnist", "load_pretrained", "read_digit"]

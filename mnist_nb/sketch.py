@@ -39,7 +39,7 @@ def draw_strokes(
             nearest = nearest.minimum((pixels - start - share[..., None] * along).norm(dim=-1))
     return (255 * (pen / 2 + 0.5 - nearest).clamp(0, 1)).round().to(torch.uint8)
 
-# %% ../nbs/07_sketch.ipynb #6beb7527
+# %% ../nbs/07_sketch.ipynb #6c6b89d2
 def arc(
     x: float,  # of the middle, from 0 to 1, like the next three
     y: float,
@@ -52,7 +52,7 @@ def arc(
     angles = [math.radians(start + (end - start) * i / 24) for i in range(25)]
     return [(x + width * math.cos(a), y + height * math.sin(a)) for a in angles]
 
-
+# %% ../nbs/07_sketch.ipynb #0a0e42ec
 def strokes_of(
     digit: int,  # 0 to 9
 ) -> list[list[tuple[float, float]]]:  # as `draw_strokes` takes them
@@ -95,7 +95,7 @@ def read_drawing(
     maps["features"] = pooled_features(model, images)[0]
     return Answer(seen, maps, predict_logits(model, seen[None])[0].softmax(0))
 
-# %% ../nbs/07_sketch.ipynb #c4d85818
+# %% ../nbs/07_sketch.ipynb #8f4f50d8
 def side_by_side(
     maps: Tensor,  # float [channels, side, side]
     columns: int,  # maps in a row
@@ -109,7 +109,7 @@ def side_by_side(
         page[top : top + side, left : left + side] = maps[i] / maps.max().clamp(min=1e-9)
     return page
 
-
+# %% ../nbs/07_sketch.ipynb #eccbc3a4
 def plot_answer(
     ink: Tensor,  # uint8 [H, W], the drawing
     answer: Answer,  # to it

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['ALLOWED', 'PRESETS', 'CLASSIC_CLAIM', 'AT_ONCE', 'check_recipe', 'Recipe', 'changed', 'read_recipe', 'adam',
            'one_cycle', 'learning_rates', 'epoch_seeds', 'random_generators', 'loss_and_accuracy', 'Run',
-           'steps_per_epoch', 'start_run', 'assemble', 'augmented_batches', 'train_step', 'train_epoch',
+           'steps_per_epoch', 'assemble', 'start_run', 'augmented_batches', 'train_step', 'train_epoch',
            'lr_range_test', 'save_checkpoint', 'previous', 'read_state', 'load_checkpoint', 'held_scores', 'finite',
            'fit', 'read_rows', 'write_rows', 'results_path', 'plot_history']
 
-# %% ../nbs/03_train.ipynb #9aaa623e
+# %% ../nbs/03_train.ipynb #6d06ff25
 import csv
 import io
 import json
@@ -29,14 +29,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
 
 from .augment import random_affine
 from .data import FACTS, FOLDS, DigitData, InputError, LabelledImages, batches, check_labelled, hold_out, new_figure, whole_file
 from .model import DigitNet, predict_logits
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # without ipywidgets tqdm warns, then draws its bar as text, which is what we want
-    from tqdm.auto import tqdm
 
 # %% ../nbs/03_train.ipynb #822e3da7
 ALLOWED = {  # from and to, or a list
@@ -62,7 +59,7 @@ def check_recipe(
         if isinstance(allowed, list) and value not in allowed:
             raise InputError(f"{field.name} must be {' or '.join(allowed)}, not {value!r}")
 
-# %% ../nbs/03_train.ipynb #ea539a1c
+# %% ../nbs/03_train.ipynb #023a0c2d
 @dataclass(frozen=True)
 class Recipe:
     "Every choice that decides a training run, beside the seed and the data."
@@ -88,8 +85,7 @@ class Recipe:
     pooling: str = "mixed"  # or `average`: what ends the features
     pool_after: int = 4  # the convolution behind which the second pooling stands
 
-    def __post_init__(self):
-        check_recipe(self)
+    __post_init__ = check_recipe
 
 # %% ../nbs/03_train.ipynb #2620f73d
 PRESETS = {
@@ -237,7 +233,23 @@ def steps_per_epoch(
     "The last step of an epoch may have fewer images."
     return -(-len(train.labels) // recipe.batch_size)
 
-# %% ../nbs/03_train.ipynb #3bc695d1
+# %% ../nbs/03_train.ipynb #70c57480
+def assemble(
+    recipe: Recipe,  # as the others, see `Run`
+    seed: int,
+    train: LabelledImages,
+    held: LabelledImages | None,
+    identity: dict,
+    model: torch.nn.Module,
+) -> Run:
+    "A run around a network: its average, its optimiser and its schedule."
+    mean_of = get_ema_multi_avg_fn(recipe.ema_decay)
+    average = AveragedModel(model, multi_avg_fn=mean_of, use_buffers=True) if recipe.ema_decay else None
+    optimizer = adam(model, recipe)
+    schedule = one_cycle(optimizer, recipe, recipe.epochs * steps_per_epoch(recipe, train))
+    return Run(recipe, seed, train, held, identity, model, average, optimizer, schedule, [])
+
+# %% ../nbs/03_train.ipynb #132f3cf5
 def start_run(
     recipe: Recipe,
     data: DigitData,  # on the device to compute on; its test images are never read
@@ -256,22 +268,6 @@ def start_run(
     model = DigitNet(recipe.dropout, **shape, mean=facts.mean, std=facts.std)
     model.to(train.images.device)
     return assemble(recipe, seed, train, held, identity, model)
-
-
-def assemble(
-    recipe: Recipe,  # as the others, see `Run`
-    seed: int,
-    train: LabelledImages,
-    held: LabelledImages | None,
-    identity: dict,
-    model: torch.nn.Module,
-) -> Run:
-    "A run around a network: its average, its optimiser and its schedule."
-    mean_of = get_ema_multi_avg_fn(recipe.ema_decay)
-    average = AveragedModel(model, multi_avg_fn=mean_of, use_buffers=True) if recipe.ema_decay else None
-    optimizer = adam(model, recipe)
-    schedule = one_cycle(optimizer, recipe, recipe.epochs * steps_per_epoch(recipe, train))
-    return Run(recipe, seed, train, held, identity, model, average, optimizer, schedule, [])
 
 # %% ../nbs/03_train.ipynb #497bea69
 AT_ONCE = 512  # images augmented in one call, whatever the batch size: fewer calls, and they still fit in a processor's cache

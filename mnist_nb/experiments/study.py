@@ -63,7 +63,7 @@ def all_pairs(
     "Each recipe with each seed."
     return [(recipe, seed) for seed in seeds for recipe in recipes]
 
-# %% ../../nbs/experiments/study.ipynb #a6f83164
+# %% ../../nbs/experiments/study.ipynb #41bd9711
 DEFAULT, CLASSIC = PRESETS["default"], PRESETS["classic"]
 START = changed(DEFAULT, ["ema_decay=0.99"])  # where the search for `default` began
 CHANGES_OF_START = (
@@ -79,6 +79,8 @@ CHANGES_OF_CLASSIC = (
     ["pooling=average"],
     ["translation=0.1", "scale=0.1", "shear=10"],
 )
+
+# %% ../../nbs/experiments/study.ipynb #e75002ed
 QUICK = Recipe(name="quick", epochs=4, batch_size=128, max_lr=0.015, pool_after=3)  # where the search for `fast` began
 GENTLE = ["rotation=5", "translation=0.03", "scale=0.03"]
 CHANGES_OF_QUICK = (
@@ -94,6 +96,8 @@ CHANGES_OF_QUICK = (
     GENTLE,
     *([*GENTLE, f"epochs={epochs}"] for epochs in (5, 6, 7, 3, 2)),  # the second round, once the first had ended
 )
+
+# %% ../../nbs/experiments/study.ipynb #b57ce76f
 FAST = PRESETS["fast"]
 PLANS = {
     "presets": Plan(all_pairs([DEFAULT], range(10)) + all_pairs([CLASSIC], range(5)), valid=False),
@@ -103,7 +107,7 @@ PLANS = {
     "choices_classic": Plan(all_pairs([CLASSIC, *(changed(CLASSIC, c) for c in CHANGES_OF_CLASSIC)], range(3)), valid=True),
 }
 
-# %% ../../nbs/experiments/study.ipynb #3cd13ab0
+# %% ../../nbs/experiments/study.ipynb #e4bc9f81
 def check_names(
     plan: Plan,
     path: Path,  # the results file
@@ -124,7 +128,7 @@ def check_names(
             message = f"{path} holds {name!r} ({kind}), but the plan has {planned[name]}"
             raise InputError(f"{message}: rename the recipe, or name another file with --out")
 
-
+# %% ../../nbs/experiments/study.ipynb #2e22f318
 def missing(
     plan: Plan,
     path: Path,  # the results file
@@ -175,7 +179,7 @@ def end_with(
     tqdm.set_lock(threading.RLock())  # in place of a semaphore of the system, which would outlive this process
     threading.Thread(target=watch, daemon=True).start()
 
-# %% ../../nbs/experiments/study.ipynb #4b815bcd
+# %% ../../nbs/experiments/study.ipynb #3ddd5b15
 @contextmanager
 def process_pool(
     workers: int,  # processes
@@ -194,7 +198,7 @@ def process_pool(
             ours.close()
             raise
 
-
+# %% ../../nbs/experiments/study.ipynb #9af07675
 def start_deaf(
     pool: ProcessPoolExecutor,
 ):

@@ -1,0 +1,281 @@
+"""Reading pictures: what is refused, what must be read rightly, and the command `predict`."""
+
+import io
+import json
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mnist_nb.data import InputError
+from mnist_nb.experiments.photographs import empty_pages, noise_pages, photograph
+from mnist_nb.handwriting import load_reader, prepare, read_digit, read_page
+from mnist_nb.train import read_rows, results_path
+
+COMMAND = [sys.executable, "-c", "from mnist_nb.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def seven() -> np.ndarray:
+    "uint8 [60, 50], a crooked dark seven on a light page."
+    page = np.full((60, 50), 230, np.uint8)
+    page[10:16, 12:36] = 20
+    for row in range(16, 50):
+        left = 32 - (row - 16) // 2
+        page[row, left : left + 5] = 20
+    return page
+
+
+@pytest.fixture
+def run(tmp_path, one_thread):
+    "Run `mnist-nb` in an empty folder."
+    return lambda *words: subprocess.run([*COMMAND, *words], cwd=tmp_path, env=one_thread, capture_output=True, text=True)
+
+
+def refused(path) -> str:
+    "The one sentence with which a file is refused."
+    with pytest.raises(InputError) as caught:
+        read_digit(path)
+    text = str(caught.value)
+    assert path.name in text and "\n" not in text and ": " in text or "there is no file" in text
+    return text
+
+
+def test_a_missing_file(tmp_path):
+    assert "there is no file" in refused(tmp_path / "none.png")
+
+
+def test_an_empty_file(tmp_path):
+    (tmp_path / "a.png").touch()
+    assert "is empty" in refused(tmp_path / "a.png")
+
+
+def test_no_picture(tmp_path):
+    (tmp_path / "a.png").write_text("I am a poem")
+    assert "no picture" in refused(tmp_path / "a.png")
+
+
+def test_a_folder(tmp_path):
+    assert "is a folder" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "gif", "tif"])
+def test_a_truncated_file(tmp_path, seven, kind):
+    whole, path = io.BytesIO(), tmp_path / f"a.{kind}"
+    Image.fromarray(np.kron(seven, np.ones((4, 4), np.uint8))).save(whole, {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind))
+    path.write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    assert "damaged" in refused(path) or "no picture" in refused(path)
+
+
+def test_damaged_bytes_are_read_or_refused_in_one_sentence(tmp_path, seven):
+    whole, rng, path = io.BytesIO(), np.random.default_rng(0), tmp_path / "a.png"
+    Image.fromarray(seven).save(whole, "PNG")
+    for _ in range(30):
+        content = bytearray(whole.getvalue())
+        content[rng.integers(8, len(content))] ^= int(rng.integers(1, 256))
+        path.write_bytes(content)
+        try:
+            read_page(path)
+        except InputError as error:
+            assert "a.png" in str(error)
+
+
+def test_one_pixel(tmp_path):
+    Image.new("L", (1, 1)).save(tmp_path / "a.png")
+    assert "1 x 1 pixels" in refused(tmp_path / "a.png")
+    with pytest.raises(InputError):
+        read_digit(Image.new("L", (1, 1)))
+
+
+@pytest.mark.parametrize("side", [9_000, 10_000, 20_000])
+def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path, side, recwarn):
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (b"IHDR" + header, b"IDAT")]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))  # no pixels: decoding would say so
+    assert "million" in refused(tmp_path / "a.png") and not list(recwarn)
+
+
+MODES = {
+    "16 bits": lambda page: Image.fromarray(page.astype(np.uint16) * 257),
+    "12 of 16 bits": lambda page: Image.fromarray(page.astype(np.uint16) * 16),
+    "32 bits": lambda page: Image.fromarray(page.astype(np.int32) * 257),
+    "floats": lambda page: Image.fromarray(page.astype(np.float32) / 255),
+    "palette": lambda page: Image.fromarray(page).convert("RGB").quantize(16),
+    "two colours": lambda page: Image.fromarray(page).convert("1", dither=Image.Dither.NONE),
+    "CMYK": lambda page: Image.fromarray(page).convert("RGB").convert("CMYK"),
+    "colours": lambda page: Image.fromarray(page).convert("RGB"),
+    "opaque alpha": lambda page: Image.fromarray(page).convert("RGBA"),
+    "grey with alpha": lambda page: Image.fromarray(page).convert("LA"),
+    "inverted": lambda page: Image.fromarray(255 - page),
+}
+
+
+def close(image, page) -> bool:
+    "Whether the same 28x28 pixels are seen of both, but for rounding."
+    return (prepare(image).float() - prepare(page).float()).abs().mean() < 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_is_read_rightly(tmp_path, seven, mode):
+    image = MODES[mode](seven)
+    assert close(image, seven)
+    path = tmp_path / ("a.tif" if image.mode in ("CMYK", "F", "I") else "a.png")
+    image.save(path)
+    assert close(path, seven)
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_strokes_on_transparent_ground(tmp_path, seven, ink):
+    strokes = np.full((*seven.shape, 4), ink, np.uint8)
+    strokes[..., 3] = 255 * (seven < 100)
+    Image.fromarray(strokes).save(tmp_path / "a.png")
+    assert close(tmp_path / "a.png", seven)
+    clear = Image.fromarray(strokes)
+    clear.quantize(8).save(tmp_path / "p.png")  # a palette with a transparent entry
+    assert close(tmp_path / "p.png", seven)
+
+
+def test_an_opaque_page_with_transparent_corners(seven):
+    page = np.dstack([seven] * 3 + [np.full_like(seven, 255)])
+    page[:6, :6, 3] = 0
+    assert close(page, seven)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, seven, orientation):
+    from PIL.Image import Transpose as T
+
+    undo = {2: T.FLIP_LEFT_RIGHT, 3: T.ROTATE_180, 4: T.FLIP_TOP_BOTTOM, 5: T.TRANSPOSE}
+    undo |= {6: T.ROTATE_90, 7: T.TRANSVERSE, 8: T.ROTATE_270}
+    image, exif = Image.fromarray(seven), Image.Exif()
+    exif[274] = orientation
+    stored = image.transpose(undo[orientation]) if orientation > 1 else image
+    stored.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    assert close(tmp_path / "a.jpg", seven)
+
+
+NONSENSE = {
+    "NaN": np.full((28, 28), np.nan),
+    "infinity": np.full((28, 28), np.inf),
+    "floats to 255": np.full((28, 28), 255.0),
+    "negative": np.full((28, 28), -1.0),
+    "one dimension": np.zeros(784, np.uint8),
+    "four dimensions": np.zeros((2, 1, 28, 28), np.uint8),
+    "two colours": np.zeros((1, 28, 2), np.uint8),
+    "empty": np.zeros((0, 28), np.uint8),
+    "64-bit integers": np.zeros((28, 28), np.int64),
+    "thin": np.zeros((28, 2), np.uint8),
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_an_array_that_is_no_picture(name):
+    for array in (NONSENSE[name], torch.from_numpy(NONSENSE[name])):
+        with pytest.raises(InputError, match="expected"):
+            read_digit(array)
+
+
+def test_something_else_entirely():
+    with pytest.raises(TypeError, match="expected a path"):
+        read_digit(7)
+
+
+def test_a_batch_is_read_like_single_pictures(data, tmp_path):
+    images = data.test.images[:6]
+    files = [tmp_path / f"{i}.png" for i in range(6)]
+    for file, image in zip(files, images):
+        Image.fromarray(255 - image.numpy()).save(file)
+    one_by_one = [read_digit(image) for image in images]
+    for batch in (images, images.numpy(), list(images), [str(file) for file in files], files):
+        readings = read_digit(batch)
+        assert [r.digit for r in readings] == [r.digit for r in one_by_one]
+        assert all(torch.allclose(r.probabilities, s.probabilities, atol=0.02) for r, s in zip(readings, one_by_one))
+    assert read_digit([]) == []
+    assert read_digit(np.dstack([images[0].numpy()] * 3)).digit == one_by_one[0].digit  # [28, 28, 3] is one picture
+
+
+def test_photographs_are_read(mnist):
+    rng = np.random.default_rng(11)
+    images, labels = mnist.train.images[:60], mnist.train.labels[:60].tolist()
+    both = [[Image.open(io.BytesIO(file)) for file in photograph(image, rng)] for image in images]
+    for photos in zip(*both):
+        readings = read_digit(list(photos))
+        assert sum(r.digit == label for r, label in zip(readings, labels)) >= 58
+        assert all(0.99 < r.probabilities.sum() < 1.01 and r.seen.dtype == torch.uint8 for r in readings)
+
+
+def test_blank_pages_and_noise_are_refused():
+    rng = np.random.default_rng(12)
+    readings = read_digit(empty_pages(30, rng) + noise_pages(30, rng))
+    assert sum(r.digit is None and r.remark != "" for r in readings) >= 57
+
+
+def test_reading_one_file_is_quick(tmp_path, mnist):
+    (tmp_path / "a.jpg").write_bytes(photograph(mnist.train.images[0], np.random.default_rng(0))[0])
+    reader, seconds = load_reader(), []
+    for _ in range(10):
+        start = time.process_time()
+        read_digit(tmp_path / "a.jpg", reader)
+        seconds.append(time.process_time() - start)  # a busy machine does not count
+    assert min(seconds) < 0.05, seconds
+
+
+def test_predict_prints_a_table_json_and_the_picture_it_saw(run, tmp_path, seven):
+    Image.fromarray(seven).save(tmp_path / "seven.png")
+    Image.new("L", (50, 50), 200).save(tmp_path / "blank.png")
+    done = run("predict", "seven.png", "blank.png", "--show", "seen.png")
+    assert done.returncode == 0, done.stderr
+    header, first, second = done.stdout.strip().splitlines()
+    assert first.split()[:2] == ["seven.png", "7"] and "no ink found" in second
+    assert Image.open(tmp_path / "seen.png").width > 100
+    records = json.loads(run("predict", "--json", "seven.png", "blank.png").stdout)
+    assert [(r["file"], r["digit"]) for r in records] == [("seven.png", 7), ("blank.png", None)]
+    assert 0.5 < records[0]["probability"] <= 1 and f"{records[0]['probability']:.1%}" in first
+
+
+def test_one_bad_file_among_a_thousand(run, tmp_path, seven):
+    content = io.BytesIO()
+    Image.fromarray(seven).save(content, "PNG")
+    names = [f"{i:03}.png" for i in range(1000)]
+    for name in names:
+        (tmp_path / name).write_bytes(content.getvalue())
+    (tmp_path / names[500]).write_bytes(content.getvalue()[:50])
+    done = run("predict", "--json", *names)
+    assert done.returncode == 2 and done.stderr.count("mnist-nb: ") == 1 and "500.png" in done.stderr
+    records = json.loads(done.stdout)
+    assert [r["file"] for r in records] == names
+    assert [r["digit"] for r in records] == [None if i == 500 else 7 for i in range(1000)]
+    assert records[500]["error"] and records[0]["error"] is None
+
+
+MISTAKES = {"no file": ["predict"], "missing": ["predict", "a.png"], "folder": ["predict", "."], "show": ["predict", "a.png", "--show", "x"]}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_sentence_and_status_2(run, name):
+    done = run(*MISTAKES[name])
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("mnist-nb: ")
+
+
+def test_calibrate_refuses_weights_of_another_run(run):
+    from mnist_nb.model import pretrained_path
+
+    done = run("calibrate", str(pretrained_path()), "--out", "fit.csv")
+    assert done.returncode == 2 and "--valid" in done.stderr
+
+
+def test_the_results_keep_what_is_promised():
+    rows = {row["pictures"]: row for row in read_rows(results_path("photographs"))}
+    for name in ("dark ink on light paper", "light ink on dark paper"):
+        assert float(rows[name]["lost"]) <= 0.7 and rows[name]["count"] == "2000"
+    assert all(float(rows[name]["refused"]) >= 95 for name in ("blank pages", "noise"))
+    assert float(rows["test images as they are"]["refused"]) <= 0.5
+    assert rows["scikit-learn's 8x8 digits"]["count"] == "1797"
