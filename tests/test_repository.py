@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -90,6 +91,7 @@ def test_results_files_are_complete(plan):
     assert list(rows[0]) == COLUMNS
     wanted = [(recipe.name, str(seed)) for recipe, seed in PLANS[plan].runs]
     assert sorted((row["recipe"], row["seed"]) for row in rows) == sorted(wanted)
+    assert {row["threads"] for row in rows} == {str(PLANS[plan].threads)}
     assert {row["scored_on"] for row in rows} == {"valid" if PLANS[plan].valid else "test"}
     assert {row["images"] for row in rows} == {"55000" if PLANS[plan].valid else "60000"}
     assert {(row["data"], row["parameters"]) for row in rows} == {("mnist", "13272")}
@@ -101,19 +103,24 @@ def test_histories_end_in_the_accuracy_of_their_row(plan):
     histories = read_rows(results_path(f"{plan}_histories"))
     for row in read_rows(results_path(plan)):
         run = [h for h in histories if (h["recipe"], h["seed"]) == (row["recipe"], row["seed"])]
-        assert [h["epoch"] for h in run] == [str(e) for e in range(1, 11)]
+        assert [h["epoch"] for h in run] == [str(e) for e in range(1, int(row["epochs"]) + 1)]
         assert float(run[-1]["valid_accuracy"]) == pytest.approx(float(row["accuracy"]), abs=1e-3)
 
 
 def test_the_numbers_shown_are_those_of_the_results():
-    rows = read_rows(results_path("presets"))
+    rows = read_rows(results_path("presets")) + read_rows(results_path("speed"))
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for preset in PRESETS:
-        scores = np.array([float(row["accuracy"]) for row in rows if row["recipe"] == preset])
-        assert f"| {len(scores)} | **{scores.mean():.3f}** | {scores.std(ddof=1):.3f} |" in text
+    for name, recipe in PRESETS.items():
+        scores = np.array([float(row["accuracy"]) for row in rows if row["recipe"] == name])
+        assert f"| `{name}` | {recipe.epochs} | {len(scores)} | **{scores.mean():.3f}** | {scores.std(ddof=1):.3f} |" in text
     mean = np.mean([float(row["accuracy"]) for row in rows if row["recipe"] == "default"])
     assert f"accuracy-{mean:.2f}%25" in text and f"parameters-{13272:,}".replace(",", "%2C") in text
     assert mean >= 99.45
+
+
+def test_the_fast_preset_is_one_that_was_tried_on_held_out_folds():
+    tried = {tuple(asdict(recipe).items())[1:] for recipe in PLANS["choices_fast"].recipes}
+    assert tuple(asdict(PRESETS["fast"]).items())[1:] in tried
 
 
 def test_the_shipped_weights_are_seed_0_of_the_results():

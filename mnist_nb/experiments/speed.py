@@ -7,7 +7,8 @@ __all__ = ['Work', 'EXAMPLES_EPOCHS', 'EXAMPLES_BATCH', 'TRAIN_AND_SAY', 'interl
            'write_idx', 'usual_transform', 'usual_batches', 'fed_the_usual_way', 'ExamplesNet', 'examples_training',
            'Convolution', 'recorded_convolutions', 'convolutions_alone', 'floor', 'gigaflops', 'matrix_products',
            'ceiling', 'batch_by_batch', 'untuned', 'ladder', 'drained', 'augmentation', 'inference', 'latencies',
-           'many', 'scaling', 'memory_of_training', 'compile_works', 'rows_of', 'tables', 'bench', 'format_rows']
+           'many', 'scaling', 'memory_of_training', 'compile_works', 'half_precision_step', 'with_threads', 'rows_of',
+           'contestants', 'tables', 'bench', 'format_rows']
 
 # %% ../../nbs/experiments/speed.ipynb #28823bed
 import math
@@ -472,6 +473,37 @@ def compile_works(
     stream = endless(run)
     return {"default": ours(default, data, images), "default, compiled": training(run, stream, images)}, {"default, compiled": [first]}
 
+# %% ../../nbs/experiments/speed.ipynb #257d5753
+def half_precision_step(
+    run: Run,
+    images: Tensor,  # float [B, 1, 28, 28], augmented
+    labels: Tensor,  # int64 [B]
+) -> Tensor:  # the loss
+    "A step whose convolutions compute in bfloat16: the range of single precision with a third of its digits."
+    with torch.autocast(images.device.type, torch.bfloat16):
+        logits = run.model(images)
+    loss = F.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
+    run.optimizer.zero_grad()
+    loss.backward()
+    run.optimizer.step()
+    return loss.detach()
+
+# %% ../../nbs/experiments/speed.ipynb #c6d2ee22
+def with_threads(
+    threads: int,
+    work: Work,
+) -> Work:
+    "The same work with another number of threads."
+
+    def limited():
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        done = work()
+        torch.set_num_threads(before)
+        return done
+
+    return limited
+
 # %% ../../nbs/experiments/speed.ipynb #f1f6cd96
 def rows_of(
     table: str,  # that they belong to
@@ -489,7 +521,22 @@ def rows_of(
         for what, values in rates.items()
     ]  # fmt: skip
 
-# %% ../../nbs/experiments/speed.ipynb #740b5d5d
+# %% ../../nbs/experiments/speed.ipynb #f5a49dbf
+def contestants(
+    data: DigitData,
+    folder: Path,  # see `write_idx`
+    images: int,  # see `training`
+) -> dict[str, Work]:
+    "Our step, the same step fed the usual way, and pytorch/examples."
+    default = PRESETS["default"]
+    fed = {
+        f"default, fed by torchvision, {workers} workers": fed_the_usual_way(default, data, folder, workers, images)
+        for workers in (0, 2)
+    }
+    both = {name: ours(PRESETS[name], data, images) for name in ("default", "fast")}
+    return both | fed | {"pytorch/examples mnist": examples_training(data, folder, images)}
+
+# %% ../../nbs/experiments/speed.ipynb #e88d9a6c
 def tables(
     data: DigitData,
     folder: Path,  # see `write_idx`
@@ -497,19 +544,17 @@ def tables(
 ) -> Iterator[tuple[str, str, dict[str, Work]]]:  # name, unit, and what is timed in turn
     "Every comparison of the bench."
     default, fast = PRESETS["default"], PRESETS["fast"]
-    yield "training", "images/s", {
-        "default": ours(default, data, images),
-        "fast": ours(fast, data, images),
-        "default, fed by torchvision, 0 workers": fed_the_usual_way(default, data, folder, 0, images),
-        "default, fed by torchvision, 2 workers": fed_the_usual_way(default, data, folder, 2, images),
-        "pytorch/examples mnist": examples_training(data, folder, images),
-    }  # fmt: skip
+    yield "training", "images/s", contestants(data, folder, images)
     yield "way", "images/s", ladder(data, folder, images)
     yield "augmentation", "images/s", augmentation(data, folder, images)
     for recipe in (default, fast):
         works = {"convolutions alone": floor(recipe, data, images), "the whole step": ours(recipe, data, images)}
         yield f"floor of {recipe.name}", "images/s", works
     yield "ceiling", "GFLOP/s", ceiling(data, images)
+    yield "fast, threads", "images/s", {str(n): with_threads(n, ours(fast, data, images)) for n in sorted({1, torch.get_num_threads()})}
+    run = start_run(fast, data, seed=0, valid=False)
+    half = training(run, endless(run), images, half_precision_step)
+    yield "precision", "images/s", {"fast, float32": ours(fast, data, images), "fast, bfloat16": half}
     yield "networks", "images/s", {str(k): many(fast, data, k, images // k) for k in (1, 2, 4, 8)}
     yield "inference", "images/s", inference(data, images)
 
