@@ -6,7 +6,7 @@
 __all__ = ['SIDE', 'PEN', 'draw_strokes', 'arc', 'strokes_of', 'Answer', 'read_drawing', 'side_by_side', 'plot_answer',
            'map_bytes', 'pad_class', 'answer_pad', 'sketch_pad']
 
-# %% ../nbs/07_sketch.ipynb #f39f9b6c
+# %% ../nbs/07_sketch.ipynb #82657034
 import math
 from functools import cache
 from importlib import resources
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .data import InputError, center_digit, expect, new_figure, to_input
+from .interpret import feature_maps
 from .model import DigitNet, layer_table, pooled_features, predict_logits
 
 # %% ../nbs/07_sketch.ipynb #602fe00f
@@ -70,7 +71,7 @@ def strokes_of(
         [arc(0.49, 0.34, 0.19, 0.19, 0, -360) + [(0.62, 0.86)]],
     ][digit]
 
-# %% ../nbs/07_sketch.ipynb #4a60f354
+# %% ../nbs/07_sketch.ipynb #2a04b56e
 class Answer(NamedTuple):
     "What the network makes of a drawing, from the first layer to the last."
 
@@ -87,12 +88,8 @@ def read_drawing(
     "Bring a drawing to what MNIST looks like, and follow it through every layer."
     expect(ink, "ink", ("H", "W"), "uint8")
     seen = center_digit(ink).round().to(torch.uint8)
-    images, maps = to_input(seen[None]), {}
-    x = (images - model.mean) / model.std
-    for name, layer in model.blocks.named_children():
-        x = layer(x)
-        maps[name] = x[0]
-    maps["features"] = pooled_features(model, images)[0]
+    maps = {name: channels[0] for name, channels in feature_maps(model, seen[None]).items()}
+    maps["features"] = pooled_features(model, to_input(seen[None]))[0]
     return Answer(seen, maps, predict_logits(model, seen[None])[0].softmax(0))
 
 # %% ../nbs/07_sketch.ipynb #8f4f50d8

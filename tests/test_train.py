@@ -76,21 +76,21 @@ def test_fit_never_reads_the_test_images(little):
 
 def test_a_step_in_float32_agrees_with_float64(little):
     errors = []
-    for seed in range(5):
+    for seed in range(7):
         with torch.random.fork_rng():
             run = start_run(changed(PRESETS["default"], ["dropout=0"]), little, seed, valid=False)
         # noise, since flat paper makes ties in max pooling, which rounding then breaks one way or the other
-        images, labels = torch.rand(64, 1, 28, 28, generator=torch.Generator().manual_seed(seed)), little.train.labels[:64]
+        images, labels = torch.rand(16, 1, 28, 28, generator=torch.Generator().manual_seed(seed)), little.train.labels[:16]
         exact = DigitNet(dropout=0.0, mean=FACTS["digits"].mean, std=FACTS["digits"].std)
         exact.load_state_dict(run.model.state_dict())
         exact.double()
         loss = F.cross_entropy(exact(images.double()), labels, label_smoothing=0.05)
         loss.backward()
-        ours = train_step(run, images, labels)[0] / 64
+        ours = train_step(run, images, labels)[0] / 16
         assert math.isclose(ours.item(), loss.item(), rel_tol=1e-5)
         both = [torch.cat([p.grad.double().flatten() for p in model.parameters()]) for model in (run.model, exact)]
         errors.append(((both[0] - both[1]).norm() / both[1].norm()).item())
-    assert sorted(errors)[2] <= 1e-5, errors  # the median: where two values nearly tie for a maximum, rounding moves its gradient
+    assert sorted(errors)[3] <= 1e-5, errors  # the median: where two values nearly tie for a maximum, rounding moves its gradient
 
 
 def test_history_agrees_with_a_recount(little):
