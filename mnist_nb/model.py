@@ -72,7 +72,7 @@ def pooled_features(
     average = x.mean((2, 3), keepdim=True)
     return average + F.max_pool2d(x, x.shape[2:]) if model.settings["pooling"] == "mixed" else average
 
-# %% ../nbs/02_model.ipynb #3e3b47b6
+# %% ../nbs/02_model.ipynb #ee4df792
 def check_input(
     images: Tensor,  # float [N, 1, H, W]; not read, so that a GPU need not wait
 ):
@@ -91,7 +91,7 @@ def check_choice(
     if value not in allowed:
         raise InputError(f"{value!r} is unknown: use {' or '.join(allowed)}")
 
-
+# %% ../nbs/02_model.ipynb #10a22cfa
 def check_settings(
     dropout_at: str,  # see `DigitNet`, as the others
     pooling: str,

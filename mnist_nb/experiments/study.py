@@ -25,7 +25,7 @@ from ..data import InputError, load_mnist
 from ..metrics import measure
 from ..train import PRESETS, Recipe, changed, read_rows, tqdm, write_rows
 
-# %% ../../nbs/experiments/study.ipynb #9e39c42a
+# %% ../../nbs/experiments/study.ipynb #217c82e2
 ONE_AT_A_TIME = threading.Lock()  # threads of one process share torch's random numbers
 
 
@@ -40,7 +40,7 @@ def one_run(
     with ONE_AT_A_TIME:
         torch.set_num_threads(threads)
         _, history, row = measure(recipe, load_mnist(source), seed, valid)
-    rounded = [{key: float(f"{value:.6g}") for key, value in epoch.items()} for epoch in history]
+    rounded = [{"epoch": epoch["epoch"]} | {key: float(f"{epoch[key]:.6g}") for key in list(epoch)[1:]} for epoch in history]
     return row, [{"recipe": recipe.name, "seed": seed} | epoch for epoch in rounded]
 
 # %% ../../nbs/experiments/study.ipynb #d3336314
