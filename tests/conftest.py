@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from mnist_nb.data import load_mnist
 
 ROOT = Path(__file__).parent.parent
 REASONS = ("needs MNIST", "needs Chromium")  # why a test is skipped where the machine lacks something that can be had
+
+# the workers of pytest-xdist ignore Ctrl-C, and so would every process that a test starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
