@@ -181,12 +181,12 @@ def layer_table(
         rows.append(Layer(name, shapes[layer], count_parameters(layer), cost, seen))
     return rows
 
-# %% ../nbs/02_model.ipynb #2b2c89dd
+# %% ../nbs/02_model.ipynb #6ab82d07
 @torch.no_grad()
 def predict_logits(
     model: nn.Module,
     images: Tensor,  # uint8 [N, 28, 28]
-    batch_size: int = 250,  # images; more are slower on a processor, where they no longer fit in the cache
+    batch_size: int = 250,  # images; few enough for a processor's cache
 ) -> Tensor:  # float32 [N, 10], on the device of `images`
     "Logits in eval mode, batch by batch; the model's mode is left as it was."
     expect(images, "images", ("N", 28, 28), "uint8")
