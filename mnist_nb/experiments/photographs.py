@@ -6,7 +6,7 @@
 __all__ = ['lay_out', 'light', 'photograph', 'empty_pages', 'noise_pages', 'letters', 'scenes', 'see', 'summary',
            'photograph_rows', 'curve', 'study_photographs', 'print_rows']
 
-# %% ../../nbs/experiments/photographs.ipynb #6bc6e08a
+# %% ../../nbs/experiments/photographs.ipynb #614b190f
 import io
 import math
 
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import DigitData, LabelledImages, load_mnist
-from ..handwriting import Reader, load_reader, prepare, read_prepared, spread
+from ..data import DigitData, LabelledImages
+from ..handwriting import Reader, prepare, read_prepared, spread
 from ..metrics import evaluate, machine
 from ..model import predict_logits
-from ..train import results_path, tqdm, write_rows
+from ..train import tqdm
 
 # %% ../../nbs/experiments/photographs.ipynb #34af382f
 def lay_out(

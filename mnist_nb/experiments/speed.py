@@ -10,7 +10,7 @@ __all__ = ['Work', 'EXAMPLES_EPOCHS', 'EXAMPLES_BATCH', 'TRAIN_AND_SAY', 'interl
            'many', 'scaling', 'memory_of_training', 'compile_works', 'half_precision_step', 'with_threads', 'rows_of',
            'contestants', 'tables', 'bench', 'format_rows']
 
-# %% ../../nbs/experiments/speed.ipynb #28823bed
+# %% ../../nbs/experiments/speed.ipynb #65658acd
 import math
 import shutil
 import statistics
@@ -26,7 +26,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 from ..augment import backward_matrices
 from ..data import FACTS, DigitData, InputError, LabelledImages, batches, to_input
