@@ -176,7 +176,7 @@ def say_result(
     print(f"\n{accuracy}; training accuracy {row['train_accuracy']:.2f}%")
     print(f"{row['seconds']:.1f} s of training, peak memory {peak_memory()}\nwrote", *files, sep="\n  ")
 
-# %% ../nbs/09_cli.ipynb #2274f544
+# %% ../nbs/09_cli.ipynb #f5abd60a
 @app.command("train")
 def train_command(
     preset: Annotated[str, typer.Option(help=f"the recipe: {' or '.join(PRESETS)}, or a recipe.json")] = "default",
@@ -197,7 +197,7 @@ def train_command(
             temporary.write_text(json.dumps(asdict(recipe), indent=2), encoding="utf-8")
     print(f"{recipe.name}, seed {seed}, on {digits.name}, {digits.train.images.device}; in {folder}")
     options = {"checkpoint": folder / "checkpoint.pt", "resume": resume, "progress": True}
-    model, history, row = measure(recipe, digits, seed, valid, **options)
+    model, history, row, _ = measure(recipe, digits, seed, valid, **options)
     scored = len(hold_out(digits.train, 0)[1].labels if valid else digits.test.labels)
     say_result(row, write_run(folder, model, recipe, history, row, scored))
 

@@ -164,17 +164,18 @@ def commit() -> str:
     differs = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "*.py"]).returncode == 1
     return name + "-dirty" if differs else name
 
-# %% ../nbs/04_metrics.ipynb #0e32d6cc
+# %% ../nbs/04_metrics.ipynb #9a347f84
 def measure(
     recipe: Recipe,
     data: DigitData,
     seed: int = 0,
     valid: bool = False,  # hold a fold out and score that; the test images are then not read
     **options,  # `checkpoint`, `resume` and `progress` of `fit`
-) -> tuple[DigitNet, list[dict], dict]:  # the network, its history, and a row for a results file
+) -> tuple[DigitNet, list[dict], dict, Evaluation]:  # the network, its history, a row for a results file, and its answers
     "Fit a recipe and score it once, after its last epoch: the only way in which a figure is made here."
     model, history = fit(recipe, data, seed, valid, **options)
     train, scored = hold_out(data.train, seed % FOLDS) if valid else (data.train, data.test)
+    answers = evaluate(model, scored)
     row = {
         "recipe": recipe.name,
         "seed": seed,
@@ -183,8 +184,8 @@ def measure(
         "epochs": recipe.epochs,
         "images": len(train.labels),
         "scored_on": "valid" if valid else "test",
-        "accuracy": round(evaluate(model, scored).accuracy, 4),
+        "accuracy": round(answers.accuracy, 4),
         "train_accuracy": round(evaluate(model, train).accuracy, 4),
         "seconds": round(sum(epoch["seconds"] for epoch in history), 1),
     }
-    return model, history, row | machine(data.train.images.device)
+    return model, history, row | machine(data.train.images.device), answers

@@ -96,7 +96,7 @@ def test_the_untuned_step_is_what_it_says(digits):
     run = start_run(PRESETS["default"], digits, seed=0, valid=False)
     assert run.model.blocks.conv3.conv.weight.is_contiguous(memory_format=torch.channels_last)
     speed.untuned(run)
-    assert run.model.blocks.conv3.conv.weight.is_contiguous() and not run.model.blocks.conv3.relu.inplace
+    assert run.model.blocks.conv3.conv.weight.is_contiguous() and not run.model.blocks.conv3.activation.inplace
     assert run.optimizer.param_groups[0]["params"][0] is next(run.model.parameters())
 
 

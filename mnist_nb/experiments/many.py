@@ -6,7 +6,7 @@
 __all__ = ['group_convolutions', 'group_norms', 'GroupedDropout', 'group', 'grouped_logits', 'ungroup', 'joint_run',
            'joint_batches', 'joint_step', 'fit_many']
 
-# %% ../../nbs/experiments/many.ipynb #95e8e400
+# %% ../../nbs/experiments/many.ipynb #ca609b75
 import copy
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..data import DigitData
 from ..model import DigitNet, pooled_features
-from ..train import Recipe, Run, assemble, augmented_batches, epoch_seeds, random_generators, start_run
+from ..train import Recipe, Run, assemble, augmented_batches, epoch_seeds, start_run
 
 # %% ../../nbs/experiments/many.ipynb #d43079ca
 def group_convolutions(
@@ -103,14 +103,14 @@ def joint_run(
     first = runs[0]
     return assemble(first.recipe, first.seed, first.train, None, {}, group([run.model for run in runs]))
 
-# %% ../../nbs/experiments/many.ipynb #7dd5b451
+# %% ../../nbs/experiments/many.ipynb #a0c29d05
 def joint_batches(
     runs: list[Run],  # of one recipe
     joint: Run,  # see `joint_run`; its dropout is seeded here
     epoch: int,  # counted from 0
 ) -> Iterator[tuple[Tensor, Tensor]]:  # float32 [B, K, 28, 28] and int64 [B, K]
     "One epoch: to each network its own images, in its own order, by its own augmentation."
-    streams = [augmented_batches(run, *random_generators(run.seed, epoch, run.train.images.device)) for run in runs]
+    streams = [augmented_batches(run, epoch) for run in runs]
     for layer in joint.model.modules():
         if isinstance(layer, GroupedDropout):
             for run, generator in zip(runs, layer.generators):

@@ -10,7 +10,7 @@ __all__ = ['Work', 'EXAMPLES_EPOCHS', 'EXAMPLES_BATCH', 'TRAIN_AND_SAY', 'interl
            'many', 'scaling', 'memory_of_training', 'compile_works', 'half_precision_step', 'with_threads', 'rows_of',
            'contestants', 'tables', 'bench', 'format_rows']
 
-# %% ../../nbs/experiments/speed.ipynb #65658acd
+# %% ../../nbs/experiments/speed.ipynb #77c6245d
 import math
 import shutil
 import statistics
@@ -32,7 +32,7 @@ from ..data import FACTS, DigitData, InputError, LabelledImages, batches, to_inp
 from .many import joint_batches, joint_run, joint_step
 from ..metrics import machine
 from ..model import DigitNet, layer_table
-from ..train import PRESETS, Recipe, Run, augmented_batches, random_generators, start_run, train_step
+from ..train import PRESETS, Recipe, Run, augmented_batches, start_run, train_step
 
 # %% ../../nbs/experiments/speed.ipynb #64743b14
 Work = Callable[[], float]  # does a fixed piece of work; returns how much, in units such as images
@@ -53,14 +53,14 @@ def interleaved(
                 rates[name].append(done / (time.perf_counter() - start))
     return rates
 
-# %% ../../nbs/experiments/speed.ipynb #568a4cf0
+# %% ../../nbs/experiments/speed.ipynb #d3a446a0
 def endless(
     run: Run,
 ) -> Iterator[tuple[Tensor, Tensor]]:  # as `augmented_batches`
     "Augmented batches of one epoch after the other."
     epoch = 0
     while True:
-        yield from augmented_batches(run, *random_generators(run.seed, epoch, run.train.images.device))
+        yield from augmented_batches(run, epoch)
         epoch += 1
 
 # %% ../../nbs/experiments/speed.ipynb #82c9e35c

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['ONE_AT_A_TIME', 'DEFAULT', 'CLASSIC', 'START', 'CHANGES_OF_START', 'CHANGES_OF_CLASSIC', 'QUICK', 'GENTLE',
-           'CHANGES_OF_QUICK', 'FAST', 'PLANS', 'one_run', 'Plan', 'all_pairs', 'check_names', 'missing', 'keep',
+           'CHANGES_OF_QUICK', 'SOUGHT', 'CANDIDATES', 'SCREENED', 'PLAIN', 'STEPS', 'FAST', 'PLANS', 'one_run',
+           'mistakes', 'Plan', 'all_pairs', 'screening', 'combined', 'ladder', 'check_names', 'missing', 'keep',
            'alone', 'end_with', 'process_pool', 'start_deaf', 'finished', 'say', 'collect', 'make_runs', 'study']
 
-# %% ../../nbs/experiments/study.ipynb #fc2e4ae8
+# %% ../../nbs/experiments/study.ipynb #97c5d954
 import multiprocessing
 import os
 import signal
@@ -17,15 +18,16 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from contextlib import contextmanager, nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
+from dataclasses import replace
 from typing import ContextManager, Iterator, NamedTuple
 
 import torch
 
 from ..data import InputError, load_mnist
-from ..metrics import measure
+from ..metrics import Evaluation, measure
 from ..train import PRESETS, Recipe, changed, read_rows, tqdm, write_rows
 
-# %% ../../nbs/experiments/study.ipynb #217c82e2
+# %% ../../nbs/experiments/study.ipynb #cf33cfcc
 ONE_AT_A_TIME = threading.Lock()  # threads of one process share torch's random numbers
 
 
@@ -35,13 +37,21 @@ def one_run(
     valid: bool,  # see `measure`
     source: str,  # see `load_mnist`
     threads: int = 1,  # to compute with
-) -> tuple[dict, list[dict]]:  # its row, and its history
+) -> tuple[dict, list[dict]]:  # its row; and its epochs where it is held-out, else its mistakes on the test images
     "One run, as a worker makes it."
     with ONE_AT_A_TIME:
         torch.set_num_threads(threads)
-        _, history, row = measure(recipe, load_mnist(source), seed, valid)
+        _, history, row, answers = measure(recipe, load_mnist(source), seed, valid)
     rounded = [{"epoch": epoch["epoch"]} | {key: float(f"{epoch[key]:.6g}") for key in list(epoch)[1:]} for epoch in history]
-    return row, [{"recipe": recipe.name, "seed": seed} | epoch for epoch in rounded]
+    return row, [{"recipe": recipe.name, "seed": seed} | beside for beside in (rounded if valid else mistakes(answers))]
+
+
+def mistakes(
+    answers: Evaluation,
+) -> list[dict[str, int]]:  # the number of each image, its label, and what was answered instead
+    "The images that were not read as they are labelled."
+    wrong = (answers.predictions != answers.labels).nonzero().flatten().tolist()
+    return [{"image": i, "label": answers.labels[i].item(), "answer": answers.predictions[i].item()} for i in wrong]
 
 # %% ../../nbs/experiments/study.ipynb #d3336314
 class Plan(NamedTuple):
@@ -97,11 +107,65 @@ CHANGES_OF_QUICK = (
     *([*GENTLE, f"epochs={epochs}"] for epochs in (5, 6, 7, 3, 2)),  # the second round, once the first had ended
 )
 
-# %% ../../nbs/experiments/study.ipynb #b57ce76f
+# %% ../../nbs/experiments/study.ipynb #b379530f
+SOUGHT = Recipe(name="base", epochs=6)  # where the second search for `default` began: the `default` of that day, but shorter
+CANDIDATES = (
+    [*GENTLE],
+    ["shear=5"],
+    ["plain_epochs=1"],
+    ["pool_after=5"],
+    ["activation=silu"],
+    ["pooling=maximum"],
+    ["label_smoothing=0.1"],
+    ["weight_decay=0.05"],
+    ["max_lr=0.015"],
+    ["warmup=0.15"],
+    ["beta2=0.999"],
+)
+
+
+def screening() -> list[list[bool]]:  # [24, 11]: whether run i has candidate j
+    "Plackett and Burman's 12 runs for 11 candidates (Biometrika 33, 1946), and the same with every choice turned around."
+    first = [sign == "+" for sign in "++-+++---+-"]
+    rows = [first[-i:] + first[:-i] for i in range(11)] + [[False] * 11]
+    return rows + [[not chosen for chosen in row] for row in rows]
+
+
+def combined(
+    row: list[bool],  # of `screening`
+) -> Recipe:
+    "The start of the search with several candidates at once."
+    return changed(SOUGHT, [setting for chosen, settings in zip(row, CANDIDATES) if chosen for setting in settings])
+
+# %% ../../nbs/experiments/study.ipynb #f2eec019
+SCREENED = [combined(row) for row in screening()]
+PLAIN = Recipe(
+    name="plain CNN", max_lr=0.001, div_factor=1, final_div_factor=1, beta2=0.999, weight_decay=0, label_smoothing=0,
+    rotation=0, translation=0, scale=0, pooling="average", norm="none", skips="none",
+)  # fmt: skip
+STEPS = {  # from the plain network upwards; the last step, to `default`, is all that then still differs
+    "+ batch norm": ["norm=batch"],
+    "+ skips": ["skips=identity"],
+    "+ augmentation": ["rotation=8", "translation=0.05", "scale=0.05"],
+    "+ OneCycle": ["max_lr=0.01", "div_factor=25", "final_div_factor=10000"],
+}
+
+
+def ladder() -> list[Recipe]:
+    "From a linear network to all but the last step: each recipe is the one before it and one thing more."
+    rungs = [replace(PLAIN, name="linear", network="linear"), PLAIN]
+    for step, settings in STEPS.items():
+        rungs.append(replace(changed(rungs[-1], settings), name=step))
+    return rungs
+
+# %% ../../nbs/experiments/study.ipynb #59a9fecf
 FAST = PRESETS["fast"]
 PLANS = {
-    "presets": Plan(all_pairs([DEFAULT], range(10)) + all_pairs([CLASSIC], range(5)), valid=False),
+    "presets": Plan(all_pairs([DEFAULT], range(20)) + all_pairs([CLASSIC], range(10)), valid=False),
+    "ladder": Plan(all_pairs(ladder(), range(5)), valid=False),
+    "long": Plan(all_pairs([changed(DEFAULT, ["epochs=40"])], range(5)), valid=False),
     "speed": Plan(all_pairs([FAST, changed(FAST, ["epochs=2"])], range(10)), valid=False, threads=2),
+    "screening": Plan([(recipe, seed) for seed in (0, 2, 1, 3) for recipe in SCREENED[seed // 2 * 12 :][:12]], valid=True),
     "choices_default": Plan(all_pairs([START, DEFAULT, *(changed(START, c) for c in CHANGES_OF_START)], range(4)), valid=True),
     "choices_fast": Plan(all_pairs([QUICK, *(changed(QUICK, c) for c in CHANGES_OF_QUICK)], range(4)), valid=True),
     "choices_classic": Plan(all_pairs([CLASSIC, *(changed(CLASSIC, c) for c in CHANGES_OF_CLASSIC)], range(3)), valid=True),
@@ -137,17 +201,18 @@ def missing(
     done = {(row["recipe"], row["seed"]) for row in read_rows(path)}
     return [(recipe, seed) for recipe, seed in dict.fromkeys(plan.runs) if (recipe.name, str(seed)) not in done]
 
-# %% ../../nbs/experiments/study.ipynb #4fd37061
+# %% ../../nbs/experiments/study.ipynb #959d9a0a
 def keep(
     path: Path,  # the results file
     row: dict,  # of one run
-    history: list[dict],  # of the same run
+    more: list[dict],  # of the same run, see `one_run`
 ):
-    "Append a run to the results; where it was held-out, its epochs go to `*_histories.csv` first."
-    if row["scored_on"] == "valid":
-        beside, run = path.with_name(path.stem + "_histories.csv"), (row["recipe"], str(row["seed"]))
-        others = [epoch for epoch in read_rows(beside) if (epoch["recipe"], epoch["seed"]) != run]
-        write_rows(beside, others + history)
+    "Append a run to the results; its epochs go to `*_histories.csv` first, or its mistakes to `*_mistakes.csv`."
+    kind, run = "histories" if row["scored_on"] == "valid" else "mistakes", (row["recipe"], str(row["seed"]))
+    beside = path.with_name(f"{path.stem}_{kind}.csv")
+    others = [other for other in read_rows(beside) if (other["recipe"], other["seed"]) != run]
+    if others + more:
+        write_rows(beside, others + more)
     write_rows(path, read_rows(path) + [row])
 
 # %% ../../nbs/experiments/study.ipynb #74f011c8
@@ -231,7 +296,7 @@ def say(
     tqdm.write(line)
     sys.stdout.flush()
 
-# %% ../../nbs/experiments/study.ipynb #d3f2d32e
+# %% ../../nbs/experiments/study.ipynb #9eb26aa1
 def collect(
     futures: dict[Future, tuple[Recipe, int]],  # with the run that each makes
     path: Path,  # the results file
@@ -241,14 +306,14 @@ def collect(
     for future in finished(futures):
         name = "{0.name}, seed {1}".format(*futures[future])
         try:
-            row, history = future.result()
+            row, more = future.result()
         except BrokenExecutor as error:  # of all that are still to come
             broken = error
         except Exception as error:
             failed.append(f"{name} ({error if isinstance(error, InputError) else repr(error)})")
             say(f"failed: {failed[-1]}")
         else:
-            keep(path, row, history)
+            keep(path, row, more)
             say(f"{name}: {row['accuracy']:.2f}% on {row['scored_on']}, {row['seconds']:.0f} s")
     if broken:
         raise broken
@@ -272,10 +337,10 @@ def make_runs(
         for future in futures:
             future.cancel()  # does nothing to those that have ended
 
-# %% ../../nbs/experiments/study.ipynb #27e564c6
+# %% ../../nbs/experiments/study.ipynb #1c9fd123
 def study(
     plan: Plan,
-    path: str | Path,  # the results file; the histories of held-out runs go beside it, to `*_histories.csv`
+    path: str | Path,  # the results file; what `keep` adds goes beside it
     source: str = "mnist",  # or `digits`
     executor: Executor | None = None,  # such as Dask's `Client.get_executor()`; by default processes
     workers: int | None = None,  # how many processes; by default as many as there are cores for their threads
