@@ -19,6 +19,7 @@ notebooks: .venv/dev
 
 readme: .venv/dev
 	$(BIN)/python tools/readme.py
+	$(BIN)/python tools/card.py
 
 repoint:
 	$(PYTHON) tools/repoint.py $(OWNER) $(REPO)

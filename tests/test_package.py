@@ -34,7 +34,7 @@ def installed(wheel, one_thread):
 
 def test_the_wheel_holds_weights_results_and_the_pad(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"mnist_nb/weights/default.safetensors", "mnist_nb/results/presets.csv"} <= names
+    assert {"mnist_nb/weights/default.safetensors", "mnist_nb/weights/README.md", "mnist_nb/results/presets.csv"} <= names
     assert {"mnist_nb/sketch.js", "mnist_nb/sketch.css"} <= names
     assert not [name for name in names if name.endswith(".ipynb") or "tests" in name]
     assert wheel.stat().st_size < 2_000_000
@@ -43,7 +43,7 @@ def test_the_wheel_holds_weights_results_and_the_pad(wheel):
 def test_the_wheel_works_from_another_folder(installed, tmp_path):
     script = (
         "import mnist_nb, sys; from mnist_nb.train import read_rows, results_path; "
-        "print(mnist_nb.__file__); assert len(read_rows(results_path('presets'))) == 15; "
+        "print(mnist_nb.__file__); assert len(read_rows(results_path('presets'))) == 30; "
         "print(mnist_nb.evaluate(mnist_nb.load_pretrained(), mnist_nb.load_mnist('digits').test).right)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=installed, capture_output=True, text=True)

@@ -5,20 +5,21 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
+import card
 import readme
 import repoint
 
 from mnist_nb import PRESETS
 from mnist_nb.experiments.study import PLANS
-from mnist_nb.model import load_weights, pretrained_path
-from mnist_nb.train import read_rows, results_path
+from mnist_nb.model import count_parameters, load_weights, pretrained_path
+from mnist_nb.train import new_network, read_rows, results_path
 
 LINK = re.compile(r"(?:github\.com|colab\.research\.google\.com/github)/([\w.-]+/[\w-]+)")
 COLUMNS = "recipe seed data parameters epochs images scored_on accuracy train_accuracy seconds threads hardware versions commit".split()
@@ -29,6 +30,10 @@ def test_readme_is_what_the_index_says():
     assert (ROOT / "README.md").read_text(encoding="utf-8") == text, "run: make readme"
     for name, content in pictures.items():
         assert (ROOT / "nbs" / "images" / name).read_bytes() == content
+
+
+def test_the_model_card_is_what_weights_and_results_say():
+    assert card.CARD.read_text(encoding="utf-8") == card.render(), "run: make readme"
 
 
 def test_readme_links_and_pictures_exist():
@@ -94,7 +99,8 @@ def test_results_files_are_complete(plan):
     assert {row["threads"] for row in rows} == {str(PLANS[plan].threads)}
     assert {row["scored_on"] for row in rows} == {"valid" if PLANS[plan].valid else "test"}
     assert {row["images"] for row in rows} == {"55000" if PLANS[plan].valid else "60000"}
-    assert {(row["data"], row["parameters"]) for row in rows} == {("mnist", "13272")}
+    parameters = {recipe.name: str(count_parameters(new_network(recipe, "mnist"))) for recipe in PLANS[plan].recipes}
+    assert all((row["data"], row["parameters"]) == ("mnist", parameters[row["recipe"]]) for row in rows)
     assert all(row["hardware"] and row["versions"] and "dirty" not in row["commit"] for row in rows)
 
 
@@ -105,6 +111,21 @@ def test_histories_end_in_the_accuracy_of_their_row(plan):
         run = [h for h in histories if (h["recipe"], h["seed"]) == (row["recipe"], row["seed"])]
         assert [h["epoch"] for h in run] == [str(e) for e in range(1, int(row["epochs"]) + 1)]
         assert float(run[-1]["valid_accuracy"]) == pytest.approx(float(row["accuracy"]), abs=1e-3)
+
+
+@pytest.mark.parametrize("plan", [name for name, plan in PLANS.items() if not plan.valid])
+def test_mistakes_are_as_many_as_their_row_says(plan):
+    wrong = read_rows(results_path(f"{plan}_mistakes"))
+    runs = [(m["recipe"], m["seed"]) for m in wrong]
+    assert len({(*run, m["image"]) for run, m in zip(runs, wrong)}) == len(wrong)
+    for row in read_rows(results_path(plan)):
+        assert runs.count((row["recipe"], row["seed"])) == round(10_000 - 100 * float(row["accuracy"]))
+
+
+def test_every_network_but_the_first_of_the_ladder_has_13272_parameters():
+    other = {"linear", "plain CNN"}
+    recipes = [recipe for plan in PLANS.values() for recipe in plan.recipes if recipe.name not in other]
+    assert {count_parameters(new_network(recipe, "mnist")) for recipe in recipes} == {13272}
 
 
 def test_the_numbers_shown_are_those_of_the_results():
@@ -119,8 +140,7 @@ def test_the_numbers_shown_are_those_of_the_results():
 
 
 def test_the_fast_preset_is_one_that_was_tried_on_held_out_folds():
-    tried = {tuple(asdict(recipe).items())[1:] for recipe in PLANS["choices_fast"].recipes}
-    assert tuple(asdict(PRESETS["fast"]).items())[1:] in tried
+    assert replace(PRESETS["fast"], name="") in [replace(recipe, name="") for recipe in PLANS["choices_fast"].recipes]
 
 
 def test_the_shipped_weights_are_seed_0_of_the_results():

@@ -19,9 +19,10 @@ import pytest
 import torch
 
 from mnist_nb.cli import main
-from mnist_nb.data import InputError
+from mnist_nb.data import InputError, load_mnist
 from mnist_nb.experiments import study as module
 from mnist_nb.experiments.study import PLANS, Plan, all_pairs, alone, missing, one_run, study
+from mnist_nb.metrics import Evaluation
 from mnist_nb.train import PRESETS, changed, read_rows
 
 SHORT = [changed(PRESETS[name], ["epochs=1", "batch_size=500"]) for name in ("default", "classic")]  # half a second each
@@ -127,10 +128,28 @@ def test_what_is_there_is_kept_to_the_byte_and_not_made_again(half):
     assert read_rows(half) == rows
 
 
-def test_test_runs_leave_no_histories_and_a_run_named_twice_is_made_once(tmp_path):
-    study(Plan(PLAN.runs + PLAN.runs, valid=False), tmp_path / "tiny.csv", "digits", Canned())
-    assert len(content(tmp_path / "tiny.csv")[0]) == 8
-    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["tiny.csv"]
+def test_runs_on_test_images_leave_their_mistakes_and_a_run_named_twice_is_made_once(tmp_path):
+    study(Plan(PLAN.runs[:1] + PLAN.runs[:1], valid=False), tmp_path / "tiny.csv", "digits", Serial())
+    (row,), wrong = read_rows(tmp_path / "tiny.csv"), read_rows(tmp_path / "tiny_mistakes.csv")
+    assert not (tmp_path / "tiny_histories.csv").exists()
+    labels = load_mnist("digits").test.labels
+    assert float(row["accuracy"]) == pytest.approx(100 - 100 * len(wrong) / len(labels), abs=1e-4)
+    assert all(int(m["label"]) == labels[int(m["image"])] != int(m["answer"]) for m in wrong)
+    assert len({m["image"] for m in wrong}) == len(wrong) and {(m["recipe"], m["seed"]) for m in wrong} == {(row["recipe"], "0")}
+
+
+def test_mistakes_are_the_answers_that_differ_from_the_label():
+    labels, probabilities = torch.tensor([3, 1, 4, 1, 5]), torch.eye(10)[[3, 7, 4, 1, 6]]
+    assert module.mistakes(Evaluation(labels, probabilities)) == [
+        {"image": 1, "label": 1, "answer": 7}, {"image": 4, "label": 5, "answer": 6},
+    ]  # fmt: skip
+    assert module.mistakes(Evaluation(labels, torch.eye(10)[labels])) == []
+
+
+def test_a_perfect_run_is_kept(tmp_path):
+    row = {"recipe": "perfect", "seed": 0, "scored_on": "test", "accuracy": 100.0}
+    module.keep(tmp_path / "tiny.csv", row, [])
+    assert [r["recipe"] for r in read_rows(tmp_path / "tiny.csv")] == ["perfect"]
 
 
 def test_seeds_may_differ_from_recipe_to_recipe(tmp_path):

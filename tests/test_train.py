@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
 
-from mnist_nb import PRESETS, DigitNet, Recipe, fit, load_mnist
-from mnist_nb.data import FACTS, DigitData, InputError, LabelledImages
-from mnist_nb.train import changed, start_run, train_epoch, train_step
+from mnist_nb import PRESETS, DigitNet, Recipe, evaluate, fit, load_mnist
+from mnist_nb.data import FACTS, DigitData, InputError, LabelledImages, batches, embedded_digits
+from mnist_nb.model import LinearNet, load_weights, save_weights
+from mnist_nb.train import augmented_batches, changed, new_network, random_generators, start_run, train_epoch, train_step
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def bits(model):
     return torch.cat([tensor.double().flatten() for tensor in model.state_dict().values()])
 
 
-RECIPES = [*PRESETS.values(), changed(PRESETS["default"], ["ema_decay=0.9"]), changed(PRESETS["classic"], ["dropout_at=blocks"])]
+RECIPES = [*PRESETS.values(), changed(PRESETS["default"], ["ema_decay=0.9"]), changed(PRESETS["classic"], ["dropout_at=blocks", "plain_epochs=2"])]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
@@ -125,3 +127,58 @@ def test_classic_is_the_published_recipe():
     assert classic.max_lr / classic.div_factor == pytest.approx(0.0001)
     assert classic.weight_decay == classic.label_smoothing == classic.ema_decay == 0  # Adam, and nothing added
     assert (FACTS["mnist"].mean, FACTS["mnist"].std) == (0.1307, 0.3081)
+
+
+def rotated(recipe, epoch):
+    run = start_run(recipe, embedded_digits(), seed=3, valid=False)
+    return torch.cat([images for images, _ in augmented_batches(run, epoch)])
+
+
+def test_plain_epochs_come_last_and_have_the_images_as_they_are():
+    recipe = changed(PRESETS["default"], ["epochs=3", "plain_epochs=1"])
+    order, _ = random_generators(3, 2, torch.device("cpu"))
+    plain = torch.cat([images for images, _ in batches(embedded_digits().train, recipe.batch_size, order)])
+    assert torch.equal(rotated(recipe, 2), plain)
+    assert torch.equal(rotated(recipe, 1), rotated(changed(recipe, ["plain_epochs=0"]), 1))
+    assert not torch.equal(rotated(changed(recipe, ["plain_epochs=0"]), 2), plain)
+
+
+def test_a_recipe_without_strengths_leaves_the_images_as_they_are():
+    still = changed(PRESETS["default"], ["rotation=0", "translation=0", "scale=0"])
+    assert torch.equal(rotated(still, 0), rotated(changed(still, ["plain_epochs=10"]), 0))
+
+
+def test_a_constant_rate_has_a_constant_momentum():
+    run = start_run(changed(PRESETS["default"], ["div_factor=1", "final_div_factor=1"]), embedded_digits(), 0, valid=False)
+    seen = set()
+    for _ in range(run.schedule.total_steps - 1):
+        seen.add((run.schedule.get_last_lr()[0], run.optimizer.param_groups[0]["betas"]))
+        run.optimizer.step()
+        run.schedule.step()
+    assert seen == {(0.01, (0.9, 0.99))}
+
+
+def test_the_network_is_the_one_that_the_recipe_names():
+    def network(*settings):
+        return new_network(changed(PRESETS["default"], list(settings)), "mnist")
+
+    assert not network("skips=none").blocks.conv3.skip and network().blocks.conv3.skip
+    assert isinstance(network("activation=silu").blocks.conv1.activation, torch.nn.SiLU)
+    assert not [m for m in network("norm=none").modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert isinstance(network("network=linear"), LinearNet)
+    x = torch.rand(4, 1, 28, 28)
+    for pooling, pool in (("maximum", torch.amax), ("average", torch.mean)):
+        model = network(f"pooling={pooling}").eval()
+        features = pool(model.blocks((x - model.mean) / model.std), (2, 3))
+        assert torch.allclose(model(x), features @ model.conv7.weight.flatten(1).T, atol=1e-5)
+
+
+def test_a_linear_network_learns_and_its_weights_are_no_digitnet(tmp_path):
+    digits = embedded_digits()
+    model, _ = fit(changed(PRESETS["default"], ["epochs=3", "network=linear"]), digits)
+    logistic = LogisticRegression(max_iter=200).fit(digits.train.images.flatten(1) / 255, digits.train.labels)
+    right = 100 * logistic.score(digits.test.images.flatten(1) / 255, digits.test.labels)
+    assert abs(evaluate(model, digits.test).accuracy - right) < 6
+    save_weights(model, tmp_path / "linear.safetensors", {})
+    with pytest.raises(InputError, match="no weights of a DigitNet"):
+        load_weights(tmp_path / "linear.safetensors")
