@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from .data import InputError, expect, to_input, whole_file
 
-# %% ../nbs/02_model.ipynb #1062719a
+# %% ../nbs/02_model.ipynb #afa8d51b
 class Block(nn.Module):
-    "Convolution 3x3, (pooling,) batch norm, ReLU, and a skip where input and output have the same shape."
+    "Convolution 3x3, (pooling,) batch norm, ReLU, and a skip where input and output have the same shape; or the variants below."
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class Block(nn.Module):
         y = self.activation(self.norm(self.pool(self.conv(x))))
         return self.dropout(x + y if self.skip else y)
 
-# %% ../nbs/02_model.ipynb #84a5b01e
+# %% ../nbs/02_model.ipynb #a1c686a2
 def stack(
     skips: bool,  # whether conv3, conv4 and conv5 have theirs
-    dropout: float,  # in each block, see `Block` for this and the next two
-    norm: bool,
-    silu: bool,
+    dropout: float,  # in each block
+    norm: bool,  # batch norm in each block, or biases
+    silu: bool,  # SiLU in each block, or ReLU
     pool_after: int,  # the convolution behind which the second pooling stands
 ) -> nn.Sequential:  # float [N, 1, 28, 28] to [N, 32, 7, 7]
     "The six blocks of `DigitNet`, and the second pooling between them."
@@ -66,15 +66,17 @@ def stack(
     layers.insert(pool_after, ("pool", nn.MaxPool2d(2)))
     return nn.Sequential(OrderedDict(layers)).to(memory_format=torch.channels_last)
 
-# %% ../nbs/02_model.ipynb #b6b9f347
+# %% ../nbs/02_model.ipynb #5c569589
 def pooled_features(
     model: "DigitNet",
     images: Tensor,  # float [N, 1, 28, 28], from 0 to 1
 ) -> Tensor:  # float [N, 32, 1, 1]
     "The 32 features from which the last layer decides."
     x, pooling = model.blocks((images - model.mean) / model.std), model.settings["pooling"]
-    average = 0 if pooling == "maximum" else x.mean((2, 3), keepdim=True)
-    return average if pooling == "average" else average + F.max_pool2d(x, x.shape[2:])
+    if pooling == "average":
+        return x.mean((2, 3), keepdim=True)
+    largest = F.max_pool2d(x, x.shape[2:])
+    return largest if pooling == "maximum" else x.mean((2, 3), keepdim=True) + largest
 
 # %% ../nbs/02_model.ipynb #ee4df792
 def check_input(
@@ -120,9 +122,9 @@ class PixelNet(nn.Module):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
 
-# %% ../nbs/02_model.ipynb #efc21d7d
+# %% ../nbs/02_model.ipynb #31f57e87
 class DigitNet(PixelNet):
-    "Seven convolutions, 13,272 trainable parameters: float [N, 1, 28, 28] from 0 to 1, to ten logits."
+    "Seven convolutions, 13,272 trainable parameters with batch norm: float [N, 1, 28, 28] from 0 to 1, to ten logits."
 
     def __init__(
         self,

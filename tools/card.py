@@ -15,8 +15,8 @@ TEXT = """<!-- Made by `make readme` (tools/card.py) from the weights and mnist_
 
 # Model card: default.safetensors
 
-A convolutional network of {parameters:,} parameters that reads one handwritten digit. It was trained by the recipe `default` with seed 0.
-The seed was fixed before any run, and the weights are those after the last epoch: nothing was picked by its score.
+A convolutional network of {parameters:,} parameters that reads one handwritten digit. It was trained by the recipe `default` with seed {seed}, for
+all {epochs} epochs: neither the seed nor the epoch was picked by its score.
 
 ```python
 from mnist_nb import load_pretrained
@@ -26,12 +26,12 @@ model = load_pretrained()  # in eval mode; float [N, 1, 28, 28] from 0 to 1, to 
 
 ## Data
 
-{images:,} training images of MNIST: digits by American census staff and pupils, white on black, 28x28 pixels, cropped, scaled
-and centred as the chapter on data explains. No image was held out. The 10,000 test images were scored once, after the last epoch.
+{images:,} training images of MNIST, none held out: digits by American census staff and pupils, white on black, 28x28 pixels, cropped,
+scaled and centred as the chapter on data explains. The 10,000 test images were scored once, after the last epoch.
 
 ## Recipe
 
-{epochs} epochs, {seconds:.0f} seconds of training in {threads} thread, on {hardware}, with {versions}, commit {commit}. `make weights` does it again.
+{epochs} epochs, {seconds:.0f} seconds of training (threads: {threads}), on {hardware}, with {versions}, commit {commit}. `make weights` does it again.
 
 | field | value |
 |---|---|
@@ -45,21 +45,20 @@ and centred as the chapter on data explains. No image was held out. The 10,000 t
 | the recipe over {seeds} seeds | mean {mean:.3f}% ({mean_low:.3f} to {mean_high:.3f}), sd {sd:.3f} | results/presets.csv |
 | these weights, the training images | {train_accuracy:.2f}% | the file's metadata |
 | scikit-learn's 1,797 digits, through the photograph pipeline | {sklearn}% | results/photographs.csv |
-| 2,000 test digits as photographs | {photographs}%, the same digits clean {clean}% | results/photographs.csv |
-| calibration error | {before} points; with the temperature that `mnist-nb predict` uses, {after} | results/calibration.csv |
+| {count} test digits as photographs | {photographs}%, the same digits clean {clean}% | results/photographs.csv |
+| calibration error, of the same recipe trained without one fold, on that fold | {before} points; {after} with the temperature fitted there, which `mnist-nb predict` uses | results/calibration.csv |
 
 scikit-learn's digits were never tuned on: people from Turkey wrote them, and they come as tightly cropped pictures of 8x8 pixels.
 
 ## What it fails on
 
-With this seed it misreads {wrong} of the 10,000 test digits. The usual confusions (label as answer): {confusions}.
+With this seed it misreads {wrong} of the 10,000 test digits. Its most frequent confusions (label as answer): {confusions}.
 {always} test images are misread by every one of the {seeds} seeds, among them {disputed} of the {errors} whose labels a majority of people
 disputes. The chapter on seeds shows them all.
 
 - It knows nothing but digits. It always answers with one of ten, and its confidence on other things means little. `mnist-nb predict`
   refuses what looks unusual: {noise}% of noise and {blank}% of blank pages, but only {scenes}% of scenes and {letters}% of printed letters.
-- It was trained on one country's handwriting of the 1980s and 90s. A 7 with a bar, a 1 with a long upstroke or the digits of other
-  scripts are rare or absent there.
+- It was trained on one country's handwriting. How it reads forms of digits that are rare there, nobody has measured.
 - It sees one digit, upright and centred. It was trained with turns of up to {rotation:g} degrees: do not expect it to read what is turned much
   further, or what has a second digit beside it.
 
@@ -100,7 +99,7 @@ def render() -> str:
     values = facts | seeds() | {
         "accuracy": facts["accuracy"]["mnist"], "rotation": facts["recipe"]["rotation"], "low": low, "high": high,
         "recipe": "\n".join(f"| {name} | {value} |" for name, value in facts["recipe"].items() if name != "name"),
-        "sklearn": pictures["scikit-learn's 8x8 digits"]["right"], "photographs": photographs["right"], "clean": photographs["clean"],
+        "sklearn": pictures["scikit-learn's 8x8 digits"]["right"], "photographs": photographs["right"], "count": photographs["count"], "clean": photographs["clean"],
         "before": calibration["error_before"], "after": calibration["error_after"],
         **{kind.split()[0]: pictures[kind]["refused"] for kind in ("blank pages", "noise", "letters", "scenes")},
     }  # fmt: skip
