@@ -44,11 +44,11 @@ scaled and centred as the chapter on data explains. The 10,000 test images were 
 | these weights, MNIST's test images | {accuracy:.2f}% ({low:.2f} to {high:.2f} for other images of the kind) | the file's metadata |
 | the recipe over {seeds} seeds | mean {mean:.3f}% ({mean_low:.3f} to {mean_high:.3f}), sd {sd:.3f} | results/presets.csv |
 | these weights, the training images | {train_accuracy:.2f}% | the file's metadata |
-| scikit-learn's 1,797 digits, through the photograph pipeline | {sklearn}% | results/photographs.csv |
-| {count} test digits as photographs | {photographs}%, the same digits clean {clean}% | results/photographs.csv |
-| calibration error, of the same recipe trained without one fold, on that fold | {before} points; {after} with the temperature fitted there, which `mnist-nb predict` uses | results/calibration.csv |
+| scikit-learn's 1,797 digits, through the photograph pipeline | {sklearn:.1f}% | results/photographs.csv |
+| {count:,} test digits as photographs | {photographs:.2f}%, the same digits clean {clean:.2f}% | results/photographs.csv |
+| calibration error, of the same recipe trained without one fold, on that fold | {before:.2f} points; {after:.2f} with the temperature fitted there, which `mnist-nb predict` uses | results/calibration.csv |
 
-scikit-learn's digits were never tuned on: people from Turkey wrote them, and they come as tightly cropped pictures of 8x8 pixels.
+scikit-learn's digits were never tuned on. They come as tightly cropped pictures of 8x8 pixels.
 
 ## What it fails on
 
@@ -57,7 +57,7 @@ With this seed it misreads {wrong} of the 10,000 test digits. Its most frequent 
 disputes. The chapter on seeds shows them all.
 
 - It knows nothing but digits. It always answers with one of ten, and its confidence on other things means little. `mnist-nb predict`
-  refuses what looks unusual: {noise}% of noise and {blank}% of blank pages, but only {scenes}% of scenes and {letters}% of printed letters.
+  refuses what looks unusual: {noise:.0f}% of noise and {blank:.0f}% of blank pages, but only {scenes:.0f}% of scenes and {letters:.0f}% of printed letters.
 - It was trained on one country's handwriting. How it reads forms of digits that are rare there, nobody has measured.
 - It sees one digit, upright and centred. It was trained with turns of up to {rotation:g} degrees: do not expect it to read what is turned much
   further, or what has a second digit beside it.
@@ -99,9 +99,9 @@ def render() -> str:
     values = facts | seeds() | {
         "accuracy": facts["accuracy"]["mnist"], "rotation": facts["recipe"]["rotation"], "low": low, "high": high,
         "recipe": "\n".join(f"| {name} | {value} |" for name, value in facts["recipe"].items() if name != "name"),
-        "sklearn": pictures["scikit-learn's 8x8 digits"]["right"], "photographs": photographs["right"], "count": photographs["count"], "clean": photographs["clean"],
-        "before": calibration["error_before"], "after": calibration["error_after"],
-        **{kind.split()[0]: pictures[kind]["refused"] for kind in ("blank pages", "noise", "letters", "scenes")},
+        "sklearn": float(pictures["scikit-learn's 8x8 digits"]["right"]), "photographs": float(photographs["right"]), "count": int(photographs["count"]), "clean": float(photographs["clean"]),
+        "before": float(calibration["error_before"]), "after": float(calibration["error_after"]),
+        **{kind.split()[0]: float(pictures[kind]["refused"]) for kind in ("blank pages", "noise", "letters", "scenes")},
     }  # fmt: skip
     return TEXT.format(**values)
 
