@@ -59,7 +59,7 @@ def rungs() -> dict[str, tuple[Estimate, Estimate | None]]:  # mean accuracy, an
     gains = [None] + [paired(rows, name, before) for before, name in zip(names, names[1:])]
     return dict(zip(names, zip(means.values(), gains)))
 
-# %% ../../nbs/experiments/seeds.ipynb #5dca5438
+# %% ../../nbs/experiments/seeds.ipynb #2a228944
 def plot_ladder(
     steps: dict[str, tuple[Estimate, Estimate | None]],  # see `rungs`
 ) -> "matplotlib.figure.Figure":
@@ -71,9 +71,10 @@ def plot_ladder(
     axes.errorbar(range(len(steps)), error, yerr=sides[::-1], fmt="o-", color="#1f5fa8", capsize=3)
     for x, (mean, gain) in enumerate(steps.values()):
         text = f"{mean.mean:.2f}%" + (f"\n{gain.mean:+.2f} ± {gain.mean - gain.low:.2f}" if gain else "")
-        axes.annotate(text, (x, error[x]), xytext=(6, 6), textcoords="offset points", fontsize=8)
+        low_end = error[x] - (mean.high - mean.mean)
+        axes.annotate(text, (x, low_end), xytext=(0, -4), textcoords="offset points", ha="center" if gain else "right", va="top", fontsize=8)
     axes.set_xticks(range(len(steps)), steps)
-    axes.set(yscale="log", ylabel="wrong on the test set (%)", xlim=(-0.3, len(steps) - 0.2), ylim=(0.3, 20))
+    axes.set(yscale="log", ylabel="wrong on the test set (%)", xlim=(-0.5, len(steps) - 0.5), ylim=(0.25, 12))
     axes.set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
     axes.set_title("From a linear network to default: accuracy, and the gain of each step in points")
     return figure
