@@ -111,7 +111,7 @@ CHANGES_OF_QUICK = (
     *([*GENTLE, f"epochs={epochs}"] for epochs in (5, 6, 7, 3, 2)),  # the second round, once the first had ended
 )
 
-# %% ../../nbs/experiments/study.ipynb #1b440fd1
+# %% ../../nbs/experiments/study.ipynb #98a75b8e
 OLD = Recipe(name="base")  # the `default` with which the second search began
 SOUGHT = replace(OLD, epochs=6)  # its screening is shorter
 CANDIDATES = (
@@ -128,7 +128,7 @@ CANDIDATES = (
     ["beta2=0.999"],
 )
 
-
+# %% ../../nbs/experiments/study.ipynb #5a410da3
 def screening() -> list[list[bool]]:  # [24, 11]: whether run i has candidate j
     "Plackett and Burman's 12 runs for 11 candidates (Biometrika 33, 1946), and the same with every choice turned around."
     first = [sign == "+" for sign in "++-+++---+-"]
@@ -369,7 +369,7 @@ def study(
     if failed:
         raise InputError(f"{len(failed)} of {len(runs)} runs failed, {path} keeps the others: {'; '.join(failed)}")
 
-# %% ../../nbs/experiments/study.ipynb #87224e40
+# %% ../../nbs/experiments/study.ipynb #835108cc
 class Estimate(NamedTuple):
     "A mean and its 95% interval."
 
@@ -392,7 +392,7 @@ def mean_interval(
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
     return Estimate(*(float(x) for x in (values.mean(), values.mean() - half, values.mean() + half)))
 
-
+# %% ../../nbs/experiments/study.ipynb #ea7849ce
 def paired(
     rows: list[dict[str, str]],  # of one or more results files
     recipe: str,  # its name
