@@ -402,18 +402,17 @@ def paired(
     score = {(row["recipe"], row["seed"]): float(row["accuracy"]) for row in rows}
     return mean_interval([score[recipe, seed] - score[base, seed] for name, seed in score if name == recipe and (base, seed) in score])
 
-# %% ../../nbs/experiments/study.ipynb #ebb029db
+# %% ../../nbs/experiments/study.ipynb #40ec5516
 def plot_differences(
     differences: dict[str, Estimate],  # by what was changed
     title: str,
-    colors: list[str] | None = None,  # one for each
 ) -> "matplotlib.figure.Figure":
     "A dot with its interval for each change, the first at the top."
     figure = new_figure(8.5, 1 + 0.32 * len(differences))
     axes = figure.subplots()
-    for y, (difference, color) in enumerate(zip(differences.values(), colors or ["#1f5fa8"] * len(differences))):
+    for y, difference in enumerate(differences.values()):
         sides = [[difference.mean - difference.low], [difference.high - difference.mean]]
-        axes.errorbar(difference.mean, y, xerr=sides, fmt="o", color=color, capsize=3)
+        axes.errorbar(difference.mean, y, xerr=sides, fmt="o", color="#1f5fa8", capsize=3)
     axes.set_yticks(range(len(differences)), differences)
     axes.axvline(0, color="grey", linewidth=0.8)
     axes.invert_yaxis()
