@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ONE_AT_A_TIME', 'DEFAULT', 'CLASSIC', 'START', 'CHANGES_OF_START', 'CHANGES_OF_CLASSIC', 'QUICK', 'GENTLE',
-           'CHANGES_OF_QUICK', 'OLD', 'SOUGHT', 'CANDIDATES', 'SCREENED', 'JOINED', 'PLAIN', 'STEPS', 'FAST', 'PLANS',
-           'one_run', 'mistakes', 'Plan', 'all_pairs', 'screening', 'combined', 'ladder', 'check_names', 'missing',
-           'keep', 'alone', 'end_with', 'process_pool', 'start_deaf', 'finished', 'say', 'collect', 'make_runs',
-           'study', 'Estimate', 'mean_interval', 'paired', 'plot_differences']
+           'CHANGES_OF_QUICK', 'OLD', 'SOUGHT', 'CANDIDATES', 'SCREENED', 'JOINED', 'PLAIN', 'STEPS', 'SHAPES', 'FAST',
+           'PLANS', 'one_run', 'mistakes', 'Plan', 'all_pairs', 'screening', 'combined', 'ladder', 'shaped',
+           'check_names', 'missing', 'keep', 'alone', 'end_with', 'process_pool', 'start_deaf', 'finished', 'say',
+           'collect', 'make_runs', 'study', 'Estimate', 'mean_interval', 'paired', 'plot_differences']
 
 # %% ../../nbs/experiments/study.ipynb #eee125b8
 import multiprocessing
@@ -166,7 +166,24 @@ def ladder() -> list[Recipe]:
         rungs.append(replace(changed(rungs[-1], settings), name=step))
     return rungs
 
-# %% ../../nbs/experiments/study.ipynb #8c33da5d
+# %% ../../nbs/experiments/study.ipynb #0404a9da
+SHAPES = {  # parameters at most, and networks of nearly so many
+    1000: ["4,4,4,4,4,7 full", "6,6,6,6,6,8 shared", "6,8,8,8,8,14 separable", "6,16,16,16,16,16 separable shared"],
+    2000: ["6,6,6,6,6,8 full", "8,10,10,10,10,10 shared", "8,14,14,14,14,18 separable", "8,28,28,28,28,28 separable shared"],
+    5000: ["8,10,10,10,10,12 full", "8,18,18,18,18,18 shared", "16,24,24,24,24,42 separable", "16,32,32,32,32,48 separable shared"],
+    8000: ["8,12,12,12,12,24 full", "16,16,16,16,16,32 shared", "16,32,32,32,32,56 separable"],
+}
+
+
+def shaped(
+    shape: str,  # widths with commas between them, and the kind of filters
+    *settings: str,  # see `changed`
+) -> Recipe:  # named after both
+    "The default recipe without dropout, for a network of another shape."
+    widths, _, filters = shape.partition(" ")
+    return changed(replace(DEFAULT, name=shape, dropout=0.0, widths=widths, filters=filters), list(settings))
+
+# %% ../../nbs/experiments/study.ipynb #594892c4
 FAST = PRESETS["fast"]
 PLANS = {
     "presets": Plan(all_pairs([DEFAULT], range(20)) + all_pairs([CLASSIC], range(10)), valid=False),
@@ -175,6 +192,7 @@ PLANS = {
     "speed": Plan(all_pairs([FAST, changed(FAST, ["epochs=2"])], range(10)), valid=False, threads=2),
     "screening": Plan([(recipe, seed) for seed in (0, 2, 1, 3) for recipe in SCREENED[seed // 2 * 12 :][:12]], valid=True),
     "confirmation": Plan(all_pairs([OLD, changed(OLD, JOINED)], range(4, 12)), valid=True),
+    "shapes": Plan(all_pairs([shaped(shape, "epochs=6") for shapes in SHAPES.values() for shape in shapes], range(2)), valid=True),
     "choices_default": Plan(all_pairs([START, DEFAULT, *(changed(START, c) for c in CHANGES_OF_START)], range(4)), valid=True),
     "choices_fast": Plan(all_pairs([QUICK, *(changed(QUICK, c) for c in CHANGES_OF_QUICK)], range(4)), valid=True),
     "choices_classic": Plan(all_pairs([CLASSIC, *(changed(CLASSIC, c) for c in CHANGES_OF_CLASSIC)], range(3)), valid=True),
