@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ONE_AT_A_TIME', 'DEFAULT', 'CLASSIC', 'START', 'CHANGES_OF_START', 'CHANGES_OF_CLASSIC', 'QUICK', 'GENTLE',
-           'CHANGES_OF_QUICK', 'OLD', 'SOUGHT', 'CANDIDATES', 'SCREENED', 'JOINED', 'PLAIN', 'STEPS', 'SHAPES', 'FAST',
-           'PLANS', 'one_run', 'mistakes', 'Plan', 'all_pairs', 'screening', 'combined', 'ladder', 'shaped',
+           'CHANGES_OF_QUICK', 'OLD', 'SOUGHT', 'CANDIDATES', 'SCREENED', 'JOINED', 'PLAIN', 'STEPS', 'RATES', 'SHAPES',
+           'FAST', 'PLANS', 'one_run', 'mistakes', 'Plan', 'all_pairs', 'screening', 'combined', 'ladder', 'shaped',
            'check_names', 'missing', 'keep', 'alone', 'end_with', 'process_pool', 'start_deaf', 'finished', 'say',
            'collect', 'make_runs', 'study', 'Estimate', 'mean_interval', 'paired', 'plot_differences']
 
@@ -166,6 +166,13 @@ def ladder() -> list[Recipe]:
         rungs.append(replace(changed(rungs[-1], settings), name=step))
     return rungs
 
+# %% ../../nbs/experiments/study.ipynb #10815b89
+RATES = {  # of the variants that need a learning rate of their own; SGD's decay is such that rate times decay stays
+    "SGD": [["optimizer=sgd", f"max_lr={rate}", f"weight_decay={1e-4 / rate:g}"] for rate in (0.05, 0.1, 0.2, 0.4)],
+    "Muon": [["optimizer=muon", f"max_lr={rate}"] for rate in (0.005, 0.01, 0.02, 0.04)],
+    "constant": [[f"max_lr={rate}", "div_factor=1", "final_div_factor=1"] for rate in (0.001, 0.003, 0.01)],
+}
+
 # %% ../../nbs/experiments/study.ipynb #0404a9da
 SHAPES = {  # parameters at most, and networks of nearly so many
     1000: ["4,4,4,4,4,7 full", "6,6,6,6,6,8 shared", "6,8,8,8,8,14 separable", "6,16,16,16,16,16 separable shared"],
@@ -183,7 +190,7 @@ def shaped(
     widths, _, filters = shape.partition(" ")
     return changed(replace(DEFAULT, name=shape, dropout=0.0, widths=widths, filters=filters), list(settings))
 
-# %% ../../nbs/experiments/study.ipynb #594892c4
+# %% ../../nbs/experiments/study.ipynb #c280e53f
 FAST = PRESETS["fast"]
 PLANS = {
     "presets": Plan(all_pairs([DEFAULT], range(20)) + all_pairs([CLASSIC], range(10)), valid=False),
@@ -192,6 +199,7 @@ PLANS = {
     "speed": Plan(all_pairs([FAST, changed(FAST, ["epochs=2"])], range(10)), valid=False, threads=2),
     "screening": Plan([(recipe, seed) for seed in (0, 2, 1, 3) for recipe in SCREENED[seed // 2 * 12 :][:12]], valid=True),
     "confirmation": Plan(all_pairs([OLD, changed(OLD, JOINED)], range(4, 12)), valid=True),
+    "rates": Plan(all_pairs([changed(DEFAULT, [*s, "epochs=5"]) for kind in RATES.values() for s in kind], range(5, 7)), valid=True),
     "shapes": Plan(all_pairs([shaped(shape, "epochs=6") for shapes in SHAPES.values() for shape in shapes], range(2)), valid=True),
     "choices_default": Plan(all_pairs([START, DEFAULT, *(changed(START, c) for c in CHANGES_OF_START)], range(4)), valid=True),
     "choices_fast": Plan(all_pairs([QUICK, *(changed(QUICK, c) for c in CHANGES_OF_QUICK)], range(4)), valid=True),
