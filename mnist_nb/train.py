@@ -36,14 +36,16 @@ from .augment import random_affine
 from .data import FACTS, FOLDS, DigitData, InputError, LabelledImages, batches, check_labelled, hold_out, new_figure, whole_file
 from .model import DigitNet, LinearNet, check_settings, predict_logits
 
-# %% ../nbs/03_train.ipynb #40849cf5
+# %% ../nbs/03_train.ipynb #904052d9
 ALLOWED = {  # from and to, or a list
     "epochs": (1, 1000), "batch_size": (1, 60_000), "max_lr": (1e-8, 10), "div_factor": (1, 1e6),
     "final_div_factor": (1, 1e9), "warmup": (0.01, 0.99), "beta2": (0, 0.99999), "weight_decay": (0, 10),
     "label_smoothing": (0, 0.9), "ema_decay": (0, 0.99999), "ema_every": (1, 10_000), "rotation": (0, 180),
     "translation": (0, 0.5), "scale": (0, 0.9), "shear": (0, 80), "dropout": (0, 0.99),
-    "plain_epochs": (0, 1000), "network": ["convolutional", "linear"], "norm": ["batch", "none"],
-    "skips": ["identity", "none"], "activation": ["relu", "silu"], "optimizer": ["adamw", "sgd", "muon"],
+    "plain_epochs": (0, 1000), "network": ["convolutional", "linear"], "dropout_at": ["features", "blocks"],
+    "pooling": ["mixed", "average", "maximum"], "norm": ["batch", "none"], "skips": ["identity", "none"],
+    "activation": ["relu", "silu"], "filters": ["full", "shared", "separable", "separable shared"],
+    "optimizer": ["adamw", "sgd", "muon"],
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from mnist_nb import PRESETS, DigitNet, evaluate, fit, load_pretrained
 from mnist_nb.data import InputError, embedded_digits, to_input
-from mnist_nb.model import count_parameters, load_weights, predict_logits, pretrained_path, save_weights
+from mnist_nb.model import count_parameters, layer_table, load_weights, predict_logits, pretrained_path, save_weights
 
 
 @pytest.fixture
@@ -34,6 +34,37 @@ def test_seven_convolutions_without_bias(model):
     assert len(convolutions) == 7 and all(m.bias is None for m in convolutions)
     assert [m.out_channels for m in convolutions] == [8, 16, 16, 16, 16, 32, 10]
     assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == 6
+
+
+@pytest.mark.parametrize("filters", ["full", "shared", "separable", "separable shared"])
+@pytest.mark.parametrize("widths", [(8, 16, 16, 16, 16, 32), (4, 4, 4, 4, 4, 7), (3, 5, 5, 5), (6, 6, 6, 6, 6, 6, 6, 6)])
+def test_other_shapes_have_the_parameters_that_arithmetic_gives(widths, filters, tmp_path):
+    model, pairs = DigitNet(widths=widths, filters=filters, pool_after=3), list(zip([1, *widths], widths))
+    counts = [9 * a + a * b if "separable" in filters and a > 1 else 9 * a * b for a, b in pairs]
+    if "shared" in filters:
+        counts = [count for i, count in enumerate(counts) if i == 0 or pairs[i] != pairs[i - 1]]
+    assert count_parameters(model) == sum(counts) + 2 * sum(widths) + 10 * widths[-1]
+    assert len({id(block.norm) for block in model.blocks if hasattr(block, "norm")}) == len(widths)
+    x = torch.rand(2, 1, 28, 28)
+    save_weights(model, tmp_path / "m.safetensors", {})
+    again, _ = load_weights(tmp_path / "m.safetensors")
+    assert torch.equal(again(x), model.eval()(x)) and count_parameters(again) == count_parameters(model)
+
+
+def test_blocks_that_share_filters_learn_from_all_their_uses():
+    torch.manual_seed(0)
+    shared, x = DigitNet(widths=(4, 4, 4, 6), filters="shared", pool_after=3, dropout=0.0), torch.rand(8, 1, 28, 28)
+    apart = DigitNet(widths=(4, 4, 4, 6), pool_after=3, dropout=0.0)
+    apart.load_state_dict(shared.state_dict())
+    for model in (shared, apart):
+        model(x).logsumexp(1).sum().backward()
+    both = apart.blocks.conv2.conv.weight.grad + apart.blocks.conv3.conv.weight.grad
+    assert torch.allclose(shared.blocks.conv2.conv.weight.grad, both, rtol=1e-4, atol=1e-5)
+
+
+def test_the_layer_table_names_the_last_convolution_after_its_place():
+    table = layer_table(DigitNet(widths=(4, 4, 6), pool_after=2))
+    assert [row.name for row in table] == ["conv1", "conv2", "pool", "conv3", "conv4"]
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -24,6 +24,8 @@ def bits(model):
 
 
 RECIPES = [*PRESETS.values(), changed(PRESETS["default"], ["ema_decay=0.9"]), changed(PRESETS["classic"], ["dropout_at=blocks", "plain_epochs=2"])]
+RECIPES += [changed(PRESETS["default"], [f"optimizer={kind}"]) for kind in ("sgd", "muon")]
+RECIPES += [changed(PRESETS["default"], ["filters=separable shared", "widths=4,8,8,8", "pool_after=3", "first_pool=2", "ema_decay=0.9"])]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
@@ -106,7 +108,8 @@ def test_history_agrees_with_a_recount(little):
 @pytest.mark.parametrize(
     "wrong",
     [{"epochs": 0}, {"epochs": 1.5}, {"batch_size": -1}, {"max_lr": math.nan}, {"max_lr": math.inf}, {"dropout": 1.0},
-     {"rotation": "15"}, {"dropout_at": "everywhere"}, {"pooling": "median"}, {"warmup": 0.0}, {"epochs": True}],
+     {"rotation": "15"}, {"dropout_at": "everywhere"}, {"pooling": "median"}, {"warmup": 0.0}, {"epochs": True},
+     {"widths": "8,16"}, {"widths": "8,x,8"}, {"widths": "8,-1,8"}, {"filters": "thin"}, {"pool_after": 6}, {"first_pool": 5}, {"optimizer": "lion"}],
 )  # fmt: skip
 def test_a_senseless_recipe_is_one_sentence(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):
@@ -171,6 +174,41 @@ def test_the_network_is_the_one_that_the_recipe_names():
         model = network(f"pooling={pooling}").eval()
         features = pool(model.blocks((x - model.mean) / model.std), (2, 3))
         assert torch.allclose(model(x), features @ model.conv7.weight.flatten(1).T, atol=1e-5)
+
+
+def flattened(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("kind", ["sgd", "muon"])
+def test_other_optimisers_step_as_those_of_pytorch(kind):
+    recipe = changed(PRESETS["default"], [f"optimizer={kind}", "dropout=0", "max_lr=0.02"])
+    with torch.random.fork_rng():
+        run, twin = (start_run(recipe, embedded_digits(), 0, valid=False) for _ in range(2))
+    group = run.optimizer.param_groups[0]
+    if kind == "sgd":
+        theirs = [torch.optim.SGD(twin.model.parameters(), group["lr"], group["momentum"], weight_decay=0.01, nesterov=True)]
+        pairs = []
+    else:
+        matrices = [name for name, p in twin.model.named_parameters() if p.ndim == 4 and name not in ("blocks.conv1.conv.weight", "conv7.weight")]
+        parameters = dict(twin.model.named_parameters())
+        pairs = [(parameters.pop(name), torch.nn.Parameter(twin.model.get_parameter(name).detach().flatten(1).clone())) for name in matrices]
+        theirs = [
+            torch.optim.Muon([flat for _, flat in pairs], group["lr"], 0.01, group["betas"][0], adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(parameters.values(), group["lr"], group["betas"], weight_decay=0.01),
+        ]
+    images, labels = next(augmented_batches(run, 0))
+    before = flattened(run.model)
+    train_step(run, images, labels)
+    F.cross_entropy(twin.model.train()(images), labels, label_smoothing=0.05).backward()
+    for weight, flat in pairs:
+        flat.grad = weight.grad.flatten(1)
+    for optimizer in theirs:
+        optimizer.step()
+    for weight, flat in pairs:
+        weight.data.copy_(flat.view_as(weight))
+    moved = (flattened(run.model) - before).norm()
+    assert moved > 0 and (flattened(run.model) - flattened(twin.model)).norm() < (1e-5 if kind == "sgd" else 0.02) * moved
 
 
 def test_a_linear_network_learns_and_its_weights_are_no_digitnet(tmp_path):

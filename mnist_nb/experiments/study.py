@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ONE_AT_A_TIME', 'DEFAULT', 'CLASSIC', 'START', 'CHANGES_OF_START', 'CHANGES_OF_CLASSIC', 'QUICK', 'GENTLE',
-           'CHANGES_OF_QUICK', 'OLD', 'SOUGHT', 'CANDIDATES', 'SCREENED', 'JOINED', 'PLAIN', 'STEPS', 'RATES', 'SHAPES',
-           'FAST', 'PLANS', 'one_run', 'mistakes', 'Plan', 'all_pairs', 'screening', 'combined', 'ladder', 'shaped',
-           'check_names', 'missing', 'keep', 'alone', 'end_with', 'process_pool', 'start_deaf', 'finished', 'say',
-           'collect', 'make_runs', 'study', 'Estimate', 'mean_interval', 'paired', 'plot_differences']
+           'CHANGES_OF_QUICK', 'OLD', 'SOUGHT', 'CANDIDATES', 'SCREENED', 'JOINED', 'PLAIN', 'STEPS', 'RATES',
+           'ABLATION', 'FAST', 'PLANS', 'one_run', 'mistakes', 'Plan', 'all_pairs', 'screening', 'combined', 'ladder',
+           'ablated', 'check_names', 'missing', 'keep', 'alone', 'end_with', 'process_pool', 'start_deaf', 'finished',
+           'say', 'collect', 'make_runs', 'study', 'Estimate', 'mean_interval', 'paired', 'widened', 'plot_differences']
 
 # %% ../../nbs/experiments/study.ipynb #eee125b8
 import multiprocessing
@@ -173,24 +173,31 @@ RATES = {  # of the variants that need a learning rate of their own; SGD's decay
     "constant": [[f"max_lr={rate}", "div_factor=1", "final_div_factor=1"] for rate in (0.001, 0.003, 0.01)],
 }
 
-# %% ../../nbs/experiments/study.ipynb #0404a9da
-SHAPES = {  # parameters at most, and networks of nearly so many
-    1000: ["4,4,4,4,4,7 full", "6,6,6,6,6,8 shared", "6,8,8,8,8,14 separable", "6,16,16,16,16,16 separable shared"],
-    2000: ["6,6,6,6,6,8 full", "8,10,10,10,10,10 shared", "8,14,14,14,14,18 separable", "8,28,28,28,28,28 separable shared"],
-    5000: ["8,10,10,10,10,12 full", "8,18,18,18,18,18 shared", "16,24,24,24,24,42 separable", "16,32,32,32,32,48 separable shared"],
-    8000: ["8,12,12,12,12,24 full", "16,16,16,16,16,32 shared", "16,32,32,32,32,56 separable"],
-}
+# %% ../../nbs/experiments/study.ipynb #bd32a196
+ABLATION = {  # from `default`, one change at a time
+    "network": {
+        "no batch norm": ["norm=none"], "no skips": ["skips=none"],
+        "no dropout": ["dropout=0"], "dropout 0.2": ["dropout=0.2"], "dropout after every block": ["dropout_at=blocks"],
+        "first pooling after conv2": ["first_pool=2"], "second pooling after conv2": ["pool_after=2"],
+        "second pooling after conv3": ["pool_after=3"], "second pooling after conv5": ["pool_after=5"],
+    },
+    "images": {
+        "no augmentation": ["rotation=0", "translation=0", "scale=0"], "rotation only": ["translation=0", "scale=0"],
+        "shift and scale only": ["rotation=0"], "all twice as strong": ["rotation=16", "translation=0.1", "scale=0.1"],
+    },
+    "training": {
+        "batch 28": ["batch_size=28"], "batch 256": ["batch_size=256"], "Adam": ["weight_decay=0"], "SGD": RATES["SGD"][1],
+        "Muon": RATES["Muon"][1], "constant rate": RATES["constant"][1], "no label smoothing": ["label_smoothing=0"], "averaged weights": ["ema_decay=0.99"],
+    },
+    "epochs": {f"{epochs} epochs": [f"epochs={epochs}"] for epochs in (1, 3, 5, 20)},
+}  # fmt: skip
 
 
-def shaped(
-    shape: str,  # widths with commas between them, and the kind of filters
-    *settings: str,  # see `changed`
-) -> Recipe:  # named after both
-    "The default recipe without dropout, for a network of another shape."
-    widths, _, filters = shape.partition(" ")
-    return changed(replace(DEFAULT, name=shape, dropout=0.0, widths=widths, filters=filters), list(settings))
+def ablated() -> list[Recipe]:
+    "`default`, and each change of it."
+    return [DEFAULT, *(changed(DEFAULT, settings) for group in ABLATION.values() for settings in group.values())]
 
-# %% ../../nbs/experiments/study.ipynb #c280e53f
+# %% ../../nbs/experiments/study.ipynb #22defa34
 FAST = PRESETS["fast"]
 PLANS = {
     "presets": Plan(all_pairs([DEFAULT], range(20)) + all_pairs([CLASSIC], range(10)), valid=False),
@@ -200,7 +207,7 @@ PLANS = {
     "screening": Plan([(recipe, seed) for seed in (0, 2, 1, 3) for recipe in SCREENED[seed // 2 * 12 :][:12]], valid=True),
     "confirmation": Plan(all_pairs([OLD, changed(OLD, JOINED)], range(4, 12)), valid=True),
     "rates": Plan(all_pairs([changed(DEFAULT, [*s, "epochs=5"]) for kind in RATES.values() for s in kind], range(5, 7)), valid=True),
-    "shapes": Plan(all_pairs([shaped(shape, "epochs=6") for shapes in SHAPES.values() for shape in shapes], range(2)), valid=True),
+    "ablation": Plan(all_pairs(ablated(), range(5)), valid=True),
     "choices_default": Plan(all_pairs([START, DEFAULT, *(changed(START, c) for c in CHANGES_OF_START)], range(4)), valid=True),
     "choices_fast": Plan(all_pairs([QUICK, *(changed(QUICK, c) for c in CHANGES_OF_QUICK)], range(4)), valid=True),
     "choices_classic": Plan(all_pairs([CLASSIC, *(changed(CLASSIC, c) for c in CHANGES_OF_CLASSIC)], range(3)), valid=True),
@@ -427,6 +434,17 @@ def paired(
     "The mean difference of accuracy over the seeds that both recipes have."
     score = {(row["recipe"], row["seed"]): float(row["accuracy"]) for row in rows}
     return mean_interval([score[recipe, seed] - score[base, seed] for name, seed in score if name == recipe and (base, seed) in score])
+
+# %% ../../nbs/experiments/study.ipynb #8c466c52
+def widened(
+    difference: Estimate,  # with Student's interval of 95%
+    seeds: int,  # that it comes from
+    intervals: int,  # that are to hold together
+) -> Estimate:
+    "The interval made wide enough that so many of its kind all hold with 95% (Bonferroni)."
+    factor = stats.t.ppf(1 - 0.025 / intervals, seeds - 1) / stats.t.ppf(0.975, seeds - 1)
+    half = factor * (difference.high - difference.mean)
+    return Estimate(difference.mean, difference.mean - half, difference.mean + half)
 
 # %% ../../nbs/experiments/study.ipynb #40ec5516
 def plot_differences(
