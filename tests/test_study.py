@@ -1,6 +1,7 @@
 """Studies: each run exactly once in its file, whoever makes it and whatever is killed."""
 
 import io
+import math
 import multiprocessing
 import os
 import random
@@ -12,11 +13,13 @@ import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from scipy import stats
 
 from mnist_nb.cli import main
 from mnist_nb.data import InputError, load_mnist
@@ -380,3 +383,22 @@ def test_on_a_dask_cluster_of_which_a_worker_is_killed(undisturbed, tmp_path):
         killer.join()
         assert pids[0] not in client.run(os.getpid).values() and not psutil.pid_exists(pids[0])
     assert content(path) == content(undisturbed)
+
+
+def test_each_ablation_changes_one_thing_of_default():
+    bundles = [{"rotation", "translation", "scale"}, {"optimizer", "max_lr", "weight_decay"}, {"max_lr", "div_factor", "final_div_factor"}]
+    base, *others = module.ablated()
+    differing = [{field for field in vars(base) if getattr(base, field) != getattr(other, field)} - {"name"} for other in others]
+    assert base == PRESETS["default"] and len({replace(other, name="") for other in others}) == len(others)
+    assert all(len(fields) == 1 or any(fields <= bundle for bundle in bundles) for fields in differing), differing
+    asked = {"norm", "skips", "dropout", "dropout_at", "batch_size", "weight_decay", "optimizer", "pool_after", "label_smoothing", "ema_decay", "epochs"}
+    assert asked <= set().union(*differing)
+    sgd = next(other for other in others if other.optimizer == "sgd")
+    assert math.isclose(sgd.max_lr * sgd.weight_decay, base.max_lr * base.weight_decay)
+
+
+def test_a_widened_interval_is_student_t_at_a_smaller_level():
+    values = [0.3, -0.1, 0.2, 0.15, 0.05]
+    interval = stats.ttest_1samp(values, 0).confidence_interval(1 - 0.05 / 26)
+    wider = module.widened(module.mean_interval(values), seeds=5, intervals=26)
+    assert wider == pytest.approx((sum(values) / 5, interval.low, interval.high))
