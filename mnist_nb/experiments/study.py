@@ -166,10 +166,10 @@ def ladder() -> list[Recipe]:
         rungs.append(replace(changed(rungs[-1], settings), name=step))
     return rungs
 
-# %% ../../nbs/experiments/study.ipynb #d963bd10
+# %% ../../nbs/experiments/study.ipynb #58a15dcd
 RATES = {  # of the variants that need a learning rate of their own; SGD's decay is such that rate times decay stays
     "SGD": [["optimizer=sgd", f"max_lr={rate}", f"weight_decay={1e-4 / rate:g}"] for rate in (0.05, 0.1, 0.2, 0.4)],
-    "Muon": [["optimizer=muon", f"max_lr={rate}"] for rate in (0.005, 0.01, 0.02, 0.04, 0.08)],
+    "Muon": [["optimizer=muon", f"max_lr={rate}"] for rate in (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)],
     "constant": [[f"max_lr={rate}", "div_factor=1", "final_div_factor=1"] for rate in (0.001, 0.003, 0.01)],
 }
 
