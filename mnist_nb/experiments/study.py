@@ -166,14 +166,14 @@ def ladder() -> list[Recipe]:
         rungs.append(replace(changed(rungs[-1], settings), name=step))
     return rungs
 
-# %% ../../nbs/experiments/study.ipynb #58a15dcd
+# %% ../../nbs/experiments/study.ipynb #6166ff07
 RATES = {  # of the variants that need a learning rate of their own; SGD's decay is such that rate times decay stays
     "SGD": [["optimizer=sgd", f"max_lr={rate}", f"weight_decay={1e-4 / rate:g}"] for rate in (0.05, 0.1, 0.2, 0.4)],
     "Muon": [["optimizer=muon", f"max_lr={rate}"] for rate in (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)],
-    "constant": [[f"max_lr={rate}", "div_factor=1", "final_div_factor=1"] for rate in (0.001, 0.003, 0.01)],
+    "constant": [[f"max_lr={rate}", "div_factor=1", "final_div_factor=1"] for rate in (0.001, 0.003, 0.01, 0.03)],
 }
 
-# %% ../../nbs/experiments/study.ipynb #9fc75274
+# %% ../../nbs/experiments/study.ipynb #da6fba69
 ABLATION = {  # from `default`, one change at a time
     "network": {
         "no batch norm": ["norm=none"], "no skips": ["skips=none"],
@@ -187,7 +187,7 @@ ABLATION = {  # from `default`, one change at a time
     },
     "training": {
         "batch 28": ["batch_size=28"], "batch 256": ["batch_size=256"], "Adam": ["weight_decay=0"], "SGD": RATES["SGD"][1],
-        "Muon": RATES["Muon"][3], "constant rate": RATES["constant"][2], "no label smoothing": ["label_smoothing=0"], "averaged weights": ["ema_decay=0.99"],
+        "Muon": RATES["Muon"][4], "constant rate": RATES["constant"][2], "no label smoothing": ["label_smoothing=0"], "averaged weights": ["ema_decay=0.99"],
     },
     "epochs": {f"{epochs} epochs": [f"epochs={epochs}"] for epochs in (1, 3, 5, 20)},
 }  # fmt: skip
