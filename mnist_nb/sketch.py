@@ -164,7 +164,7 @@ def pad_class() -> type:
 
     return SketchPad
 
-# %% ../nbs/07_sketch.ipynb #44037852
+# %% ../nbs/07_sketch.ipynb #15545e1c
 def answer_pad(
     pad: "SketchPad",
     model: DigitNet,  # in eval mode, on the CPU
@@ -185,7 +185,7 @@ def sketch_pad(
 ) -> "SketchPad":  # a widget; an `InputError` where anywidget is missing
     "A pad to draw on: `pixels` go in, `probabilities`, `seen` and `maps` come out."
     pad = pad_class()()
-    pad.layers = [[row.name, *row.output[:2]] for row in layer_table(model) if row.name != "conv7"] + [["features", 32, 1]]
+    pad.layers = [[row.name, *row.output[:2]] for row in layer_table(model)[:-1]] + [["features", model.conv7.in_channels, 1]]
     pad.observe(lambda change: answer_pad(pad, model), "pixels")
     pad.observe(lambda change: pad.set_trait("answered", pad.turn), "turn")
     return pad

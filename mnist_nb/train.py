@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['ALLOWED', 'PRESETS', 'CLASSIC_CLAIM', 'AT_ONCE', 'check_recipe', 'network_settings', 'NetworkChoices', 'Recipe',
-           'changed', 'read_recipe', 'adam', 'orthogonalised', 'Muon', 'new_optimizer', 'one_cycle', 'learning_rates',
-           'epoch_seeds', 'random_generators', 'loss_and_accuracy', 'Run', 'steps_per_epoch', 'assemble', 'new_network',
-           'start_run', 'augmented_batches', 'train_step', 'train_epoch', 'lr_range_test', 'save_checkpoint',
-           'previous', 'read_state', 'load_checkpoint', 'held_scores', 'finite', 'fit', 'read_rows', 'write_rows',
-           'results_path', 'plot_history']
+           'changed', 'read_recipe', 'adam', 'orthogonalised', 'Muon', 'muon', 'sgd', 'new_optimizer', 'one_cycle',
+           'learning_rates', 'epoch_seeds', 'random_generators', 'loss_and_accuracy', 'Run', 'steps_per_epoch',
+           'assemble', 'new_network', 'start_run', 'augmented_batches', 'train_step', 'train_epoch', 'lr_range_test',
+           'save_checkpoint', 'previous', 'read_state', 'load_checkpoint', 'held_scores', 'finite', 'fit', 'read_rows',
+           'write_rows', 'results_path', 'plot_history']
 
-# %% ../nbs/03_train.ipynb #6837c1b0
+# %% ../nbs/03_train.ipynb #95880448
 import csv
 import io
 import json
@@ -34,18 +34,17 @@ from tqdm import tqdm
 
 from .augment import random_affine
 from .data import FACTS, FOLDS, DigitData, InputError, LabelledImages, batches, check_labelled, hold_out, new_figure, whole_file
-from .model import DigitNet, LinearNet, check_settings, predict_logits
+from .model import CHOICES, DigitNet, LinearNet, check_settings, predict_logits
 
-# %% ../nbs/03_train.ipynb #904052d9
+# %% ../nbs/03_train.ipynb #4b0cf53b
 ALLOWED = {  # from and to, or a list
     "epochs": (1, 1000), "batch_size": (1, 60_000), "max_lr": (1e-8, 10), "div_factor": (1, 1e6),
     "final_div_factor": (1, 1e9), "warmup": (0.01, 0.99), "beta2": (0, 0.99999), "weight_decay": (0, 10),
     "label_smoothing": (0, 0.9), "ema_decay": (0, 0.99999), "ema_every": (1, 10_000), "rotation": (0, 180),
     "translation": (0, 0.5), "scale": (0, 0.9), "shear": (0, 80), "dropout": (0, 0.99),
-    "plain_epochs": (0, 1000), "network": ["convolutional", "linear"], "dropout_at": ["features", "blocks"],
-    "pooling": ["mixed", "average", "maximum"], "norm": ["batch", "none"], "skips": ["identity", "none"],
-    "activation": ["relu", "silu"], "filters": ["full", "shared", "separable", "separable shared"],
-    "optimizer": ["adamw", "sgd", "muon"],
+    "plain_epochs": (0, 1000), "network": ["convolutional", "linear"], "norm": ["batch", "none"],
+    "skips": ["identity", "none"], "activation": ["relu", "silu"], "optimizer": ["adamw", "sgd", "muon"],
+    "muon_lr": (1e-8, 10), **CHOICES,
 }  # fmt: skip
 
 
@@ -93,7 +92,7 @@ class NetworkChoices:
     filters: str = "full"  # or `shared`, `separable`, or `separable shared`
     first_pool: int = 1  # the convolution behind which the first pooling stands
 
-# %% ../nbs/03_train.ipynb #433a2f41
+# %% ../nbs/03_train.ipynb #f7c94c4b
 @dataclass(frozen=True)
 class Recipe(NetworkChoices):
     "Every choice that decides a training run, beside the seed and the data."
@@ -105,7 +104,8 @@ class Recipe(NetworkChoices):
     div_factor: float = 25.0  # the peak over the first learning rate
     final_div_factor: float = 1e4  # the first learning rate over the last
     warmup: float = 0.3  # the fraction of all steps in which the rate rises
-    optimizer: str = "adamw"  # or `sgd` or `muon`
+    optimizer: str = "adamw"  # or `sgd`, or `muon` for the filters of the inner blocks
+    muon_lr: float = 0.08  # the peak of Muon's own learning rate
     beta2: float = 0.99  # Adam's decay of the squared gradient, per step
     weight_decay: float = 0.01  # decoupled, as in AdamW, per unit of learning rate
     label_smoothing: float = 0.05  # probability spread evenly over the ten classes
@@ -167,79 +167,94 @@ def read_recipe(
         raise InputError(f"{path}: these fields are missing or unknown: {', '.join(wrong)}")
     return Recipe(**values)
 
-# %% ../nbs/03_train.ipynb #06e421f6
+# %% ../nbs/03_train.ipynb #dbf10cae
 def adam(
     model: torch.nn.Module,
     recipe: Recipe,
 ) -> torch.optim.AdamW:  # with no weight decay it is Adam
-    "AdamW, as both presets use it."
+    "AdamW, as all presets use it."
     betas = (0.9, recipe.beta2)  # `one_cycle` moves the first
     return torch.optim.AdamW(model.parameters(), recipe.max_lr, betas, weight_decay=recipe.weight_decay, fused=True)
 
-# %% ../nbs/03_train.ipynb #5e79306a
+# %% ../nbs/03_train.ipynb #18734237
 def orthogonalised(
     matrix: Tensor,  # float [rows, columns]
-) -> Tensor:  # the same shape; its singular values all lie near 1
+) -> Tensor:  # the same shape; singular values from about 0.7 to 1.2, unless they were below a thousandth of its norm
     "The directions of a matrix without their sizes: five Newton-Schulz steps (Jordan et al., kellerjordan.github.io/posts/muon)."
-    x = matrix / (matrix.norm() + 1e-7)
-    x = x.T if len(x) > len(x.T) else x
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix) / (matrix.norm() + 1e-7)
     for _ in range(5):
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.T if len(matrix) > len(matrix.T) else x
+    return x.T if tall else x
 
-# %% ../nbs/03_train.ipynb #88797430
+# %% ../nbs/03_train.ipynb #7528b87e
 class Muon(torch.optim.AdamW):
-    "Muon for the parameters in the first group, convolutions that mix channels, and AdamW for those in the second."
+    "Muon for the first group, convolutions' weights, whose gradients are gone after a step; AdamW for the second."
 
     @torch.no_grad()
     def step(self):
-        "One step; the rates are scaled so that Muon's steps are about as large as Adam's (Liu et al., arXiv 2502.16982)."
+        "One step, scaled as Liu et al. (arXiv 2502.16982) do: its root mean square is about 0.2 times the learning rate."
         group = self.param_groups[0]
-        for p in group["params"]:
-            if not self.state[p]:
-                self.state[p].update(step=torch.zeros(()), exp_avg=torch.zeros_like(p))  # named as Adam names its own
-            beta, average = group["betas"][0], self.state[p]["exp_avg"].lerp_(p.grad, 1 - group["betas"][0])
-            step = orthogonalised(p.grad.lerp(average, beta).flatten(1))
+        for p in (p for p in group["params"] if p.grad is not None):
+            if not self.state[p]:  # named as AdamW names its own, which reads them back; the count of steps is not used
+                self.state[p].update(step=torch.zeros(()), exp_avg=torch.zeros_like(p))
+            average = self.state[p]["exp_avg"].lerp_(p.grad, 1 - group["betas"][0])
+            direction = orthogonalised(p.grad.lerp(average, group["betas"][0]).flatten(1))
             p.mul_(1 - group["lr"] * group["weight_decay"])
-            p.sub_(step.view_as(p), alpha=group["lr"] * 0.2 * max(step.shape) ** 0.5)
-            p.grad = None
+            p.sub_(direction.view_as(p), alpha=group["lr"] * 0.2 * max(direction.shape) ** 0.5)
+            p.grad = None  # so that AdamW leaves it alone
         super().step()
 
-# %% ../nbs/03_train.ipynb #d2e7448b
+# %% ../nbs/03_train.ipynb #35e8ddb4
+def muon(
+    model: torch.nn.Module,
+    recipe: Recipe,
+) -> Muon:
+    "Muon for the filters of the inner blocks, with `muon_lr` and a decay that shrinks as much at each step; AdamW for the rest."
+    inner = {name: name.startswith("blocks") and p.ndim == 4 and p.shape[1] > 1 for name, p in model.named_parameters()}
+    matrices, others = ([p for name, p in model.named_parameters() if inner[name] == first] for first in (True, False))
+    decay = recipe.weight_decay * recipe.max_lr / recipe.muon_lr
+    groups = [{"params": matrices, "lr": recipe.muon_lr, "weight_decay": decay}, {"params": others}]
+    return Muon(groups, recipe.max_lr, (0.9, recipe.beta2), weight_decay=recipe.weight_decay, fused=True)
+
+# %% ../nbs/03_train.ipynb #38b352a3
+def sgd(
+    model: torch.nn.Module,
+    recipe: Recipe,
+) -> torch.optim.SGD:
+    "Nesterov's momentum; it multiplies the decay, as it does the gradient, by 1 / (1 - 0.9), which is taken back here."
+    decay = recipe.weight_decay * (1 - 0.9)
+    return torch.optim.SGD(model.parameters(), recipe.max_lr, 0.9, weight_decay=decay, nesterov=True)
+
+
 def new_optimizer(
     model: torch.nn.Module,
     recipe: Recipe,
 ) -> torch.optim.Optimizer:
     "The recipe's optimiser."
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), recipe.max_lr, 0.9, weight_decay=recipe.weight_decay, nesterov=True)
-    if recipe.optimizer == "muon":
-        mixes = {name: name.startswith("blocks") and p.ndim == 4 and p.shape[1] > 1 for name, p in model.named_parameters()}
-        groups = [{"params": [p for name, p in model.named_parameters() if mixes[name] == first]} for first in (True, False)]
-        return Muon(groups, recipe.max_lr, (0.9, recipe.beta2), weight_decay=recipe.weight_decay, fused=True)
-    return adam(model, recipe)
+    return {"adamw": adam, "sgd": sgd, "muon": muon}[recipe.optimizer](model, recipe)
 
-# %% ../nbs/03_train.ipynb #0131450a
+# %% ../nbs/03_train.ipynb #a2d4a112
 def one_cycle(
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,  # at the peak of its rates
     recipe: Recipe,
     steps: int,  # in the whole run
 ) -> OneCycleLR:
-    "Up from `max_lr / div_factor` to `max_lr`, then down to nearly nothing; Adam's first decay goes 0.95, 0.85, 0.95."
+    "Up from peak / `div_factor` to the peak, then down to nearly nothing; momentum, Adam's first decay, goes 0.95, 0.85, 0.95."
     constant = recipe.div_factor == recipe.final_div_factor == 1  # then Adam's decay stays, too
     return OneCycleLR(
-        optimizer, recipe.max_lr, total_steps=steps, pct_start=recipe.warmup, div_factor=recipe.div_factor,
+        optimizer, [group["lr"] for group in optimizer.param_groups], total_steps=steps, pct_start=recipe.warmup, div_factor=recipe.div_factor,
         final_div_factor=recipe.final_div_factor, cycle_momentum=not constant,
     )  # fmt: skip
 
-# %% ../nbs/03_train.ipynb #9f1caabf
+# %% ../nbs/03_train.ipynb #c7cdc9f8
 def learning_rates(
     recipe: Recipe,
     steps: int,  # in the whole run
 ) -> list[float]:  # one for each step
     "The schedule, as numbers to draw."
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], recipe.max_lr)
     schedule, rates = one_cycle(optimizer, recipe, steps), []
     for _ in range(steps):
         rates.append(schedule.get_last_lr()[0])

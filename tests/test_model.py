@@ -62,6 +62,13 @@ def test_blocks_that_share_filters_learn_from_all_their_uses():
     assert torch.allclose(shared.blocks.conv2.conv.weight.grad, both, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("pool_after", [2, 3, 4, 5])
+def test_shared_filters_cost_as_many_products_as_full_ones(pool_after):
+    full, shared = (layer_table(DigitNet(filters=filters, pool_after=pool_after)) for filters in ("full", "shared"))
+    assert [row.multiply_adds for row in full] == [row.multiply_adds for row in shared]
+    assert [row.output for row in full] == [row.output for row in shared]
+
+
 def test_the_layer_table_names_the_last_convolution_after_its_place():
     table = layer_table(DigitNet(widths=(4, 4, 6), pool_after=2))
     assert [row.name for row in table] == ["conv1", "conv2", "pool", "conv3", "conv4"]

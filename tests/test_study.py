@@ -386,13 +386,17 @@ def test_on_a_dask_cluster_of_which_a_worker_is_killed(undisturbed, tmp_path):
 
 
 def test_each_ablation_changes_one_thing_of_default():
-    bundles = [{"rotation", "translation", "scale"}, {"optimizer", "max_lr", "weight_decay"}, {"max_lr", "div_factor", "final_div_factor"}]
+    bundles = {
+        "no augmentation": {"rotation", "translation", "scale"}, "all twice as strong": {"rotation", "translation", "scale"},
+        "rotation only": {"translation", "scale"}, "SGD": {"optimizer", "max_lr", "weight_decay"},
+        "constant rate": {"div_factor", "final_div_factor"},
+    }  # fmt: skip
     base, *others = module.ablated()
-    differing = [{field for field in vars(base) if getattr(base, field) != getattr(other, field)} - {"name"} for other in others]
-    assert base == PRESETS["default"] and len({replace(other, name="") for other in others}) == len(others)
-    assert all(len(fields) == 1 or any(fields <= bundle for bundle in bundles) for fields in differing), differing
-    asked = {"norm", "skips", "dropout", "dropout_at", "batch_size", "weight_decay", "optimizer", "pool_after", "label_smoothing", "ema_decay", "epochs"}
-    assert asked <= set().union(*differing)
+    labels = [label for group in module.ABLATION.values() for label in group]
+    assert base == PRESETS["default"] and len({replace(other, name="") for other in others}) == len(others) == len(labels)
+    for label, other in zip(labels, others):
+        fields = {field for field in vars(base) if getattr(base, field) != getattr(other, field)} - {"name"}
+        assert fields == bundles.get(label, fields) and (label in bundles or len(fields) == 1), label
     sgd = next(other for other in others if other.optimizer == "sgd")
     assert math.isclose(sgd.max_lr * sgd.weight_decay, base.max_lr * base.weight_decay)
 

@@ -6,7 +6,7 @@
 __all__ = ['group_convolutions', 'group_norms', 'GroupedDropout', 'group', 'grouped_logits', 'ungroup', 'joint_run',
            'joint_batches', 'joint_step', 'fit_many']
 
-# %% ../../nbs/experiments/many.ipynb #ca609b75
+# %% ../../nbs/experiments/many.ipynb #152083aa
 import copy
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data import DigitData
+from ..data import DigitData, InputError
 from ..model import DigitNet, pooled_features
 from ..train import Recipe, Run, assemble, augmented_batches, epoch_seeds, start_run
 
@@ -95,12 +95,15 @@ def ungroup(
         for model, share in zip(models, shares):
             model.state_dict()[name].copy_(share)
 
-# %% ../../nbs/experiments/many.ipynb #ebbecf20
+# %% ../../nbs/experiments/many.ipynb #d8cd7d5e
 def joint_run(
     runs: list[Run],  # of one recipe, before their first step
 ) -> Run:  # its model is their group
-    "All runs as one, with one optimiser: AdamW treats each weight alone, so joining changes nothing."
-    first = runs[0]
+    "All runs as one, with one optimiser: AdamW treats each weight alone, so joining changes nothing. An `InputError` for others."
+    first, joined = runs[0], {"network": "convolutional", "norm": "batch", "filters": "full", "optimizer": "adamw"}
+    for field, value in joined.items():
+        if getattr(first.recipe, field) != value:
+            raise InputError(f"networks can be trained at once with {field}={value} only, not {getattr(first.recipe, field)}")
     return assemble(first.recipe, first.seed, first.train, None, {}, group([run.model for run in runs]))
 
 # %% ../../nbs/experiments/many.ipynb #a0c29d05
