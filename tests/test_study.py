@@ -1,7 +1,6 @@
 """Studies: each run exactly once in its file, whoever makes it and whatever is killed."""
 
 import io
-import math
 import multiprocessing
 import os
 import random
@@ -13,7 +12,6 @@ import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -383,22 +381,6 @@ def test_on_a_dask_cluster_of_which_a_worker_is_killed(undisturbed, tmp_path):
         killer.join()
         assert pids[0] not in client.run(os.getpid).values() and not psutil.pid_exists(pids[0])
     assert content(path) == content(undisturbed)
-
-
-def test_each_ablation_changes_one_thing_of_default():
-    bundles = {
-        "no augmentation": {"rotation", "translation", "scale"}, "all twice as strong": {"rotation", "translation", "scale"},
-        "rotation only": {"translation", "scale"}, "SGD": {"optimizer", "max_lr", "weight_decay"},
-        "constant rate": {"div_factor", "final_div_factor"},
-    }  # fmt: skip
-    base, *others = module.ablated()
-    labels = [label for group in module.ABLATION.values() for label in group]
-    assert base == PRESETS["default"] and len({replace(other, name="") for other in others}) == len(others) == len(labels)
-    for label, other in zip(labels, others):
-        fields = {field for field in vars(base) if getattr(base, field) != getattr(other, field)} - {"name"}
-        assert fields == bundles.get(label, fields) and (label in bundles or len(fields) == 1), label
-    sgd = next(other for other in others if other.optimizer == "sgd")
-    assert math.isclose(sgd.max_lr * sgd.weight_decay, base.max_lr * base.weight_decay)
 
 
 def test_a_widened_interval_is_student_t_at_a_smaller_level():
