@@ -92,7 +92,7 @@ def network_settings(
     except ValueError:
         raise InputError(f"widths must be numbers with commas between them, not {recipe.widths!r}")
 
-# %% ../nbs/03_train.ipynb #f7c94c4b
+# %% ../nbs/03_train.ipynb #2c5ad34c
 @dataclass(frozen=True)
 class Recipe(NetworkChoices):
     "Every choice that decides a training run, beside the seed and the data."
@@ -105,7 +105,7 @@ class Recipe(NetworkChoices):
     final_div_factor: float = 1e4  # the first learning rate over the last
     warmup: float = 0.3  # the fraction of all steps in which the rate rises
     optimizer: str = "adamw"  # or `sgd`, or `muon` for the filters of the inner blocks
-    muon_lr: float = 0.08  # the peak of Muon's own learning rate
+    muon_lr: float = 0.02  # the peak of Muon's own learning rate
     beta2: float = 0.99  # Adam's decay of the squared gradient, per step
     weight_decay: float = 0.01  # decoupled, as in AdamW, per unit of learning rate
     label_smoothing: float = 0.05  # probability spread evenly over the ten classes

@@ -210,7 +210,7 @@ def test_other_optimisers_step_as_those_of_pytorch(kind, peer, tolerance):
     model, twin = DigitNet(), DigitNet()
     twin.load_state_dict(model.state_dict())
     before = torch.cat([p.detach().flatten() for p in model.parameters()])
-    recipe = changed(PRESETS["default"], [f"optimizer={kind}", "max_lr=0.02", "weight_decay=1"])
+    recipe = changed(PRESETS["default"], [f"optimizer={kind}", "max_lr=0.02", "muon_lr=0.08", "weight_decay=1"])
     ours, theirs = three_random_steps(model, [new_optimizer(model, recipe)], []), three_random_steps(twin, *peer(twin))
     assert (ours - theirs).norm() < tolerance * (theirs - before).norm()
 
