@@ -218,12 +218,12 @@ def muon(
     groups = [{"params": matrices, "lr": recipe.muon_lr, "weight_decay": decay}, {"params": others}]
     return Muon(groups, recipe.max_lr, (0.9, recipe.beta2), weight_decay=recipe.weight_decay, fused=True)
 
-# %% ../nbs/03_train.ipynb #38b352a3
+# %% ../nbs/03_train.ipynb #77e32c33
 def sgd(
     model: torch.nn.Module,
     recipe: Recipe,
 ) -> torch.optim.SGD:
-    "Nesterov's momentum; it multiplies the decay, as it does the gradient, by 1 / (1 - 0.9), which is taken back here."
+    "Nesterov's momentum. At 0.9, about which `one_cycle` moves it, it multiplies the decay by 10, which is taken back here."
     decay = recipe.weight_decay * (1 - 0.9)
     return torch.optim.SGD(model.parameters(), recipe.max_lr, 0.9, weight_decay=decay, nesterov=True)
 
