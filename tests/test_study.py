@@ -1,6 +1,7 @@
 """Studies: each run exactly once in its file, whoever makes it and whatever is killed."""
 
 import io
+import math
 import multiprocessing
 import os
 import random
@@ -12,6 +13,7 @@ import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -388,3 +390,19 @@ def test_a_widened_interval_is_student_t_at_a_smaller_level():
     interval = stats.ttest_1samp(values, 0).confidence_interval(1 - 0.05 / 26)
     wider = module.widened(module.mean_interval(values), seeds=5, intervals=26)
     assert wider == pytest.approx((sum(values) / 5, interval.low, interval.high))
+
+
+def test_each_ablation_changes_one_thing_of_default():
+    bundles = {
+        "no augmentation": {"rotation", "translation", "scale"}, "all twice as strong": {"rotation", "translation", "scale"},
+        "rotation only": {"translation", "scale"}, "SGD": {"optimizer", "max_lr", "weight_decay"},
+        "constant rate": {"div_factor", "final_div_factor"},
+    }  # fmt: skip
+    base, *others = module.ablated()
+    labels = [label for group in module.ABLATION.values() for label in group]
+    assert base == PRESETS["default"] and len({replace(other, name="") for other in others}) == len(others) == len(labels)
+    for label, other in zip(labels, others):
+        fields = {field for field in vars(base) if getattr(base, field) != getattr(other, field)} - {"name"}
+        assert fields == bundles.get(label, fields) and (label in bundles or len(fields) == 1), label
+    sgd = next(other for other in others if other.optimizer == "sgd")
+    assert math.isclose(sgd.max_lr * sgd.weight_decay, base.max_lr * base.weight_decay)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ONE_AT_A_TIME', 'DEFAULT', 'CLASSIC', 'START', 'CHANGES_OF_START', 'CHANGES_OF_CLASSIC', 'QUICK', 'GENTLE',
-           'CHANGES_OF_QUICK', 'OLD', 'SOUGHT', 'CANDIDATES', 'SCREENED', 'JOINED', 'PLAIN', 'STEPS', 'FAST', 'PLANS',
-           'one_run', 'mistakes', 'Plan', 'all_pairs', 'screening', 'combined', 'ladder', 'check_names', 'missing',
-           'keep', 'alone', 'end_with', 'process_pool', 'start_deaf', 'finished', 'say', 'collect', 'make_runs',
-           'study', 'Estimate', 'mean_interval', 'paired', 'widened', 'plot_differences']
+           'CHANGES_OF_QUICK', 'OLD', 'SOUGHT', 'CANDIDATES', 'SCREENED', 'JOINED', 'PLAIN', 'STEPS', 'RATES',
+           'ABLATION', 'FAST', 'PLANS', 'one_run', 'mistakes', 'Plan', 'all_pairs', 'screening', 'combined', 'ladder',
+           'ablated', 'check_names', 'missing', 'keep', 'alone', 'end_with', 'process_pool', 'start_deaf', 'finished',
+           'say', 'collect', 'make_runs', 'study', 'Estimate', 'mean_interval', 'paired', 'widened', 'plot_differences']
 
 # %% ../../nbs/experiments/study.ipynb #eee125b8
 import multiprocessing
@@ -166,7 +166,38 @@ def ladder() -> list[Recipe]:
         rungs.append(replace(changed(rungs[-1], settings), name=step))
     return rungs
 
-# %% ../../nbs/experiments/study.ipynb #8c33da5d
+# %% ../../nbs/experiments/study.ipynb #a5057117
+RATES = {  # of the variants that need a learning rate of their own: settings by rate
+    "SGD": {rate: ["optimizer=sgd", f"max_lr={rate}", f"weight_decay={1e-4 / rate:g}"] for rate in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)},
+    "Muon": {rate: ["optimizer=muon", f"muon_lr={rate}"] for rate in (0.01, 0.02, 0.04, 0.08, 0.16)},
+    "constant rate": {rate: [f"max_lr={rate}", "div_factor=1", "final_div_factor=1"] for rate in (0.001, 0.003, 0.01, 0.03)},
+}
+
+# %% ../../nbs/experiments/study.ipynb #9134dcd5
+ABLATION = {  # from `default`, one change at a time
+    "network": {
+        "no batch norm": ["norm=none"], "no skips": ["skips=none"],
+        "no dropout": ["dropout=0"], "dropout 0.2": ["dropout=0.2"], "dropout after every block": ["dropout_at=blocks"],
+        "first pooling after conv2": ["first_pool=2"], "second pooling after conv2": ["pool_after=2"],
+        "second pooling after conv3": ["pool_after=3"], "second pooling after conv5": ["pool_after=5"],
+    },
+    "images": {
+        "no augmentation": ["rotation=0", "translation=0", "scale=0"], "rotation only": ["translation=0", "scale=0"],
+        "shift and scale only": ["rotation=0"], "all twice as strong": ["rotation=16", "translation=0.1", "scale=0.1"],
+    },
+    "training": {
+        "batch 28": ["batch_size=28"], "batch 256": ["batch_size=256"], "Adam": ["weight_decay=0"], "SGD": RATES["SGD"][0.8],
+        "Muon": RATES["Muon"][0.02], "constant rate": RATES["constant rate"][0.01], "no label smoothing": ["label_smoothing=0"], "averaged weights": ["ema_decay=0.99"],
+    },
+    "epochs": {f"{n} epoch{'s' if n > 1 else ''}": [f"epochs={n}"] for n in (1, 3, 5, 20)},
+}  # fmt: skip
+
+
+def ablated() -> list[Recipe]:
+    "`default`, and each change of it."
+    return [DEFAULT, *(changed(DEFAULT, settings) for group in ABLATION.values() for settings in group.values())]
+
+# %% ../../nbs/experiments/study.ipynb #87e94d19
 FAST = PRESETS["fast"]
 PLANS = {
     "presets": Plan(all_pairs([DEFAULT], range(20)) + all_pairs([CLASSIC], range(10)), valid=False),
@@ -178,6 +209,8 @@ PLANS = {
     "choices_default": Plan(all_pairs([START, DEFAULT, *(changed(START, c) for c in CHANGES_OF_START)], range(4)), valid=True),
     "choices_fast": Plan(all_pairs([QUICK, *(changed(QUICK, c) for c in CHANGES_OF_QUICK)], range(4)), valid=True),
     "choices_classic": Plan(all_pairs([CLASSIC, *(changed(CLASSIC, c) for c in CHANGES_OF_CLASSIC)], range(3)), valid=True),
+    "rates": Plan(all_pairs([changed(DEFAULT, [*s, "epochs=5"]) for kind in RATES.values() for s in kind.values()], range(5, 7)), valid=True),
+    "ablation": Plan(all_pairs(ablated(), range(7, 12)), valid=True),
 }
 
 # %% ../../nbs/experiments/study.ipynb #e4bc9f81
