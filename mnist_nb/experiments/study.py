@@ -166,8 +166,9 @@ def ladder() -> list[Recipe]:
         rungs.append(replace(changed(rungs[-1], settings), name=step))
     return rungs
 
-# %% ../../nbs/experiments/study.ipynb #a5057117
+# %% ../../nbs/experiments/study.ipynb #85b847ec
 RATES = {  # of the variants that need a learning rate of their own: settings by rate
+    # rate times decay as in `default`
     "SGD": {rate: ["optimizer=sgd", f"max_lr={rate}", f"weight_decay={1e-4 / rate:g}"] for rate in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)},
     "Muon": {rate: ["optimizer=muon", f"muon_lr={rate}"] for rate in (0.01, 0.02, 0.04, 0.08, 0.16)},
     "constant rate": {rate: [f"max_lr={rate}", "div_factor=1", "final_div_factor=1"] for rate in (0.001, 0.003, 0.01, 0.03)},
@@ -446,7 +447,7 @@ def widened(
     half = factor * (difference.high - difference.mean)
     return Estimate(difference.mean, difference.mean - half, difference.mean + half)
 
-# %% ../../nbs/experiments/study.ipynb #40ec5516
+# %% ../../nbs/experiments/study.ipynb #2d72e6d9
 def plot_differences(
     differences: dict[str, Estimate],  # by what was changed
     title: str,
@@ -459,6 +460,5 @@ def plot_differences(
         axes.errorbar(difference.mean, y, xerr=sides, fmt="o", color="#1f5fa8", capsize=3)
     axes.set_yticks(range(len(differences)), differences)
     axes.axvline(0, color="grey", linewidth=0.8)
-    axes.invert_yaxis()
-    axes.set(title=title, xlabel="difference of accuracy (points)")
+    axes.set(title=title, xlabel="difference of accuracy (points)", ylim=(len(differences) - 0.5, -0.5))
     return figure
