@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['ONE_AT_A_TIME', 'DEFAULT', 'CLASSIC', 'START', 'CHANGES_OF_START', 'CHANGES_OF_CLASSIC', 'QUICK', 'GENTLE',
            'CHANGES_OF_QUICK', 'OLD', 'SOUGHT', 'CANDIDATES', 'SCREENED', 'JOINED', 'PLAIN', 'STEPS', 'RATES',
-           'ABLATION', 'FAST', 'PLANS', 'one_run', 'mistakes', 'Plan', 'all_pairs', 'screening', 'combined', 'ladder',
-           'ablated', 'check_names', 'missing', 'keep', 'alone', 'end_with', 'process_pool', 'start_deaf', 'finished',
-           'say', 'collect', 'make_runs', 'study', 'Estimate', 'mean_interval', 'paired', 'widened', 'plot_differences']
+           'ABLATION', 'KINDS', 'STRENGTHS', 'SMOOTHED', 'WINNERS', 'FAST', 'PLANS', 'one_run', 'mistakes', 'Plan',
+           'all_pairs', 'screening', 'combined', 'ladder', 'ablated', 'small', 'winner', 'check_names', 'missing',
+           'keep', 'alone', 'end_with', 'process_pool', 'start_deaf', 'finished', 'say', 'collect', 'make_runs',
+           'study', 'Estimate', 'mean_interval', 'paired', 'widened', 'plot_differences']
 
 # %% ../../nbs/experiments/study.ipynb #eee125b8
 import multiprocessing
@@ -198,7 +199,48 @@ def ablated() -> list[Recipe]:
     "`default`, and each change of it."
     return [DEFAULT, *(changed(DEFAULT, settings) for group in ABLATION.values() for settings in group.values())]
 
-# %% ../../nbs/experiments/study.ipynb #87e94d19
+# %% ../../nbs/experiments/study.ipynb #f77d6784
+KINDS = {  # parameters at most, and for each kind of filters a network of nearly so many, wider at its end as `DigitNet` is
+    1000: {"full": "4,4,4,4,4,7", "shared": "5,5,5,5,5,10", "separable": "6,8,8,8,8,14", "separable shared": "12,12,12,12,12,16"},
+    2000: {"full": "5,6,6,6,6,9", "shared": "8,8,8,8,8,14", "separable": "8,14,14,14,14,18", "separable shared": "20,20,20,20,20,24"},
+    5000: {"full": "8,10,10,10,10,12", "shared": "8,12,12,12,12,21", "separable": "16,24,24,24,24,42", "separable shared": "16,32,32,32,32,48"},
+    8000: {"full": "8,12,12,12,12,24", "shared": "16,16,16,16,16,32", "separable": "16,32,32,32,32,56", "separable shared": "24,40,40,40,40,72"},
+}  # fmt: skip
+
+
+def small(
+    size: int,  # a key of `KINDS`
+    filters: str,  # a key of its entry
+    *settings: str,  # see `changed`
+) -> Recipe:  # named after all of them
+    "What a small network starts from: a higher peak, SiLU, and nothing that keeps a large one from learning by heart."
+    gentle = replace(DEFAULT, dropout=0.0, label_smoothing=0.0, rotation=0.0, translation=0.0, scale=0.0, activation="silu", max_lr=0.02)
+    return changed(replace(gentle, name=f"{size} {filters}", widths=KINDS[size][filters], filters=filters), list(settings))
+
+# %% ../../nbs/experiments/study.ipynb #05f04053
+STRENGTHS = {  # of augmentation
+    "none": [],
+    "half": ["rotation=4", "translation=0.025", "scale=0.025"],
+    "full": ["rotation=8", "translation=0.05", "scale=0.05"],  # that of `default`
+}
+SMOOTHED = ["label_smoothing=0.05"]  # as `default`
+WINNERS = {  # by size: the filters, the augmentation and the label smoothing, each chosen on held-out folds
+    1000: ("separable", STRENGTHS["full"]),
+    2000: ("separable shared", STRENGTHS["full"] + SMOOTHED),
+    5000: ("separable shared", STRENGTHS["full"] + SMOOTHED),
+    8000: ("full", SMOOTHED),
+}
+
+
+def winner(
+    size: int,  # a key of `WINNERS`
+    *settings: str,  # see `changed`
+) -> Recipe:
+    "The recipe that we take for this size; what it is made of was chosen on held-out folds."
+    filters, chosen = WINNERS[size]
+    return small(size, filters, *chosen, *settings)
+
+# %% ../../nbs/experiments/study.ipynb #30844844
 FAST = PRESETS["fast"]
 PLANS = {
     "presets": Plan(all_pairs([DEFAULT], range(20)) + all_pairs([CLASSIC], range(10)), valid=False),
@@ -212,6 +254,10 @@ PLANS = {
     "choices_classic": Plan(all_pairs([CLASSIC, *(changed(CLASSIC, c) for c in CHANGES_OF_CLASSIC)], range(3)), valid=True),
     "rates": Plan(all_pairs([changed(DEFAULT, [*s, "epochs=5"]) for kind in RATES.values() for s in kind.values()], range(5, 7)), valid=True),
     "ablation": Plan(all_pairs(ablated(), range(7, 12)), valid=True),
+    "kinds": Plan(all_pairs([small(size, filters, "epochs=4") for size in KINDS for filters in KINDS[size]], range(2)), valid=True),
+    "strength": Plan(all_pairs([small(size, WINNERS[size][0], *s) for size in WINNERS for s in (*STRENGTHS.values(), SMOOTHED)], range(2, 4)), valid=True),
+    "frontier": Plan(all_pairs([winner(size) for size in WINNERS], range(5)), valid=False),
+    "frontier_long": Plan(all_pairs([winner(size, "epochs=20") for size in WINNERS], range(5)), valid=False),
 }
 
 # %% ../../nbs/experiments/study.ipynb #e4bc9f81
