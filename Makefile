@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: train test lab notebooks readme repoint weights clean
+.PHONY: train test lab notebooks readme repoint weights calibration photographs clean
 
 train: .venv/train
 	$(BIN)/mnist-nb train
@@ -28,6 +28,9 @@ weights: .venv/train
 	rm -rf build/weights
 	OMP_NUM_THREADS=1 $(BIN)/mnist-nb train --data mnist --device cpu --seed 0 --out build/weights
 	mkdir -p mnist_nb/weights && cp build/weights/model.safetensors mnist_nb/weights/default.safetensors
+
+calibration photographs: .venv/train
+	$(BIN)/python tools/reading.py $@
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -4,12 +4,15 @@ from collections import Counter
 
 import numpy as np
 
-from mnist_nb.experiments.seeds import accuracies
-from mnist_nb.experiments.study import mean_interval
-from mnist_nb.metrics import LABEL_ERRORS, wilson_interval
-from mnist_nb.model import load_weights, pretrained_path
-from mnist_nb.train import read_rows, results_path
+from scipy.stats import binomtest
 
+from mnist_nb.experiments.compare import accuracies, mean_interval
+from mnist_nb.metrics import LABEL_ERRORS
+from mnist_nb.model import load_weights, pretrained_path
+from mnist_nb.support import read_rows, results_path
+from mnist_nb.train import as_recipe
+
+KINDS = ("blank pages", "noise", "letters", "scenes", "test images as they are")  # whose refusals the card tells
 CARD = pretrained_path().with_name("README.md")
 TEXT = """<!-- Made by `make readme` (tools/card.py) from the weights and mnist_nb/results: do not edit. -->
 
@@ -95,14 +98,17 @@ def render() -> str:
     "The text of the card."
     facts = load_weights(pretrained_path())[1]
     pictures, calibration = by_name("photographs", "pictures"), by_name("calibration", "recipe")["default"]
-    low, high = wilson_interval(round(100 * facts["accuracy"]["mnist"]), 10_000)
+    interval = binomtest(round(100 * facts["accuracy"]["mnist"]), 10_000).proportion_ci(method="wilson")
+    recipe = as_recipe(facts["recipe"], "the shipped recipe").record()
     photographs = pictures["dark ink on light paper"]
     values = facts | seeds() | {
-        "accuracy": facts["accuracy"]["mnist"], "rotation": facts["recipe"]["rotation"], "low": low, "high": high,
-        "recipe": "\n".join(f"| {name} | {value} |" for name, value in facts["recipe"].items() if name != "name"),
-        "sklearn": float(pictures["scikit-learn's 8x8 digits"]["right"]), "photographs": float(photographs["right"]), "count": int(photographs["count"]), "clean": float(photographs["clean"]),
+        "accuracy": facts["accuracy"]["mnist"], "rotation": recipe["rotation"],
+        "low": 100 * interval.low, "high": 100 * interval.high,
+        "recipe": "\n".join(f"| {name} | {value} |" for name, value in recipe.items() if name != "name"),
+        "sklearn": float(pictures["scikit-learn's 8x8 digits"]["right"]), "photographs": float(photographs["right"]),
+        "count": int(photographs["count"]), "clean": float(photographs["clean"]),
         "before": float(calibration["error_before"]), "after": float(calibration["error_after"]),
-        **{kind.split()[0]: float(pictures[kind]["refused"]) for kind in ("blank pages", "noise", "letters", "scenes", "test images as they are")},
+        **{kind.split()[0]: float(pictures[kind]["refused"]) for kind in KINDS},
     }  # fmt: skip
     return TEXT.format(**values)
 

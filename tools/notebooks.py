@@ -10,7 +10,8 @@ from pathlib import Path
 import nbformat
 from nbconvert.preprocessors import ExecutePreprocessor
 
-from mnist_nb.data import InputError, load_mnist
+from mnist_nb.data import load_mnist
+from mnist_nb.support import InputError
 
 ROOT = Path(__file__).parent.parent
 VIEW = "application/vnd.jupyter.widget-view+json"
