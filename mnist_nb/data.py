@@ -242,6 +242,8 @@ FACTS = {
 # %% ../nbs/00_data.ipynb #d5cf6acc
 def check_labelled(data: LabelledImages):
     "An error that names the first thing by which images and labels cannot belong together."
+    if not isinstance(data, LabelledImages):
+        raise TypeError(f"expected LabelledImages, got {type(data).__name__}")
     expect(data.images, "images", ("N", 28, 28), "uint8")
     expect(data.labels, "labels", ("N",), "int64")
     if len(data.images) != len(data.labels):

@@ -175,10 +175,10 @@ def load_weights(
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {})["facts"])
-        model = DigitNet(**only_plain(facts["network"], PLAIN, f"the network in {path}"))
+        model = DigitNet(**only_plain(facts["network"], PLAIN, "the network"))
         model.load_state_dict(load_file(path))
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{path}: {error}")
     except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError, RuntimeError):
         raise InputError(f"{path} holds no weights of a DigitNet: it is damaged, or something else made it")
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):

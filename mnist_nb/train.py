@@ -38,6 +38,8 @@ def check_ranges(
     ranges: dict[str, tuple[float, float]],  # from and to, by the name of the field
 ):
     "An `InputError` that names the first field whose type or value makes no sense."
+    if not isinstance(recipe.name, str):
+        raise InputError(f"name takes a value of type str, not {recipe.name!r}")
     kinds = {field.name: field.type for field in fields(recipe)}
     for name, (lowest, highest) in ranges.items():
         value, kind = getattr(recipe, name), kinds[name]
@@ -299,6 +301,8 @@ def epochs(
     progress: bool = False,  # draw a bar
 ) -> Iterator[dict[str, float]]:  # the row of each epoch, as it ends
     "Train to the recipe's last epoch; an `InputError` where the loss is no number any more."
+    if held is not None:
+        check_labelled(held)
     total, done = run.schedule.total_steps, run.schedule.last_epoch
     with tqdm(total=total, initial=done, disable=not progress, unit="step", mininterval=1) as bar:
         while len(run.history) < run.recipe.epochs:

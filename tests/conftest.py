@@ -1,16 +1,29 @@
 """Shared fixtures, and the list of what could not be checked."""
 
+import functools
+import http.server
 import json
 import os
 import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
-from mnist_nb.data import load_mnist
+from mnist_nb.data import DigitData, data_folder, load_mnist
 
 ROOT = Path(__file__).parent.parent
-REASONS = ("needs MNIST", "needs Chromium")  # why a test is skipped where the machine lacks something that can be had
+CHAPTERS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+COMMAND = [sys.executable, "-c", "from mnist_nb.cli import main; main()"]  # `mnist-nb`
+REASONS = (
+    "needs MNIST",
+    "needs Chromium",
+)  # why a test is skipped where the machine lacks something that can be had
 
 # the workers of pytest-xdist ignore Ctrl-C, and so would every process that a test starts
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,6 +53,53 @@ def mnist(data):
 def one_thread() -> dict[str, str]:
     "An environment for subprocesses that leaves the other core alone."
     return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def little() -> DigitData:
+    "The first 300 of the embedded digits to learn from, and all of their test images."
+    digits = load_mnist("digits")
+    return DigitData(digits.train.part(slice(300)), digits.test)
+
+
+def bits(model: nn.Module) -> torch.Tensor:
+    "All weights and statistics of a network, one after the other."
+    return torch.cat([tensor.double().flatten() for tensor in model.state_dict().values()])
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    "Gives the files of a folder, slowly enough for two processes to meet."
+
+    def do_GET(self):
+        time.sleep(0.3)
+        super().do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Path], str]]:
+    "Start a mirror on loopback that gives the files of a folder; what comes back is its address."
+    servers = []
+
+    def start(folder: Path) -> str:
+        servers.append(
+            http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+        )
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_address[1]}/"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def mirror(mnist, serve) -> str:
+    "The address of a mirror on loopback that gives MNIST's four files."
+    return serve(data_folder() / "MNIST" / "raw")
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -16,9 +16,8 @@ import urllib.request
 import nbformat
 import pytest
 import torch
-from conftest import ROOT
+from conftest import CHAPTERS, ROOT
 from playwright.sync_api import expect, sync_playwright
-from test_notebooks import CHAPTERS
 
 from mnist_nb.data import center_digit
 from mnist_nb.sketch import draw_strokes, strokes_of
@@ -56,8 +55,19 @@ def lab(tmp_path_factory, one_thread):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={address.split(':')[-1]}"]
-    command += ["--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder / 'nbs'}", "--IdentityProvider.token=pad"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--ip=127.0.0.1",
+        f"--port={address.split(':')[-1]}",
+    ]
+    command += [
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={folder / 'nbs'}",
+        "--IdentityProvider.token=pad",
+    ]
     command += ["--expose-app-in-browser", "--LabApp.extension_manager=readonly"]
     command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with (folder / "log").open("w") as log:
@@ -94,7 +104,10 @@ class Watch:
     def refuse(self, route):
         "No other host is asked; a picture stands for what it would have sent."
         self.foreign.append(route.request.url)
-        route.fulfill(content_type="image/svg+xml", body='<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+        route.fulfill(
+            content_type="image/svg+xml",
+            body='<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+        )
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +126,10 @@ def page(lab, watch):
         context.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), watch.refuse)
         page = context.new_page()
         page.on("pageerror", lambda error: watch.errors.append(str(error)))
-        page.on("websocket", lambda socket: socket.on("framesent", lambda frame: watch.frames.append(len(frame))))
-        page.goto(f"{lab}/lab/tree/07_sketch.ipynb?reset&token=pad", wait_until="domcontentloaded")
+        page.on(
+            "websocket", lambda socket: socket.on("framesent", lambda frame: watch.frames.append(len(frame)))
+        )
+        page.goto(f"{lab}/lab/tree/08_sketch.ipynb?reset&token=pad", wait_until="domcontentloaded")
         run_all(page)
         yield page
         browser.close()
@@ -145,7 +160,7 @@ def paper(pad):
 
 
 def says(pad, text):
-    "Wait for the answer to the last state of the drawing; the page's text and the status for screen readers agree."
+    "Wait for the answer to the last state of the drawing; the page's text and that for screen readers agree."
     expect(pad).to_have_attribute("aria-busy", "false")
     expect(pad.locator(".reading")).to_have_text(text)
     expect(pad.get_by_role("status")).to_have_text(text)
@@ -162,7 +177,9 @@ def on_page(paper, strokes):
     "Points from 0 to 1 as places in the window."
     paper.scroll_into_view_if_needed()  # running all cells scrolls to the last
     box = paper.bounding_box()
-    return [[(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke] for stroke in strokes]
+    return [
+        [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke] for stroke in strokes
+    ]
 
 
 def with_mouse(page, paper, strokes):
@@ -194,7 +211,16 @@ def with_pen(page, paper, strokes):
 
 def with_keys(page, paper, text):
     "`U9` is nine times the arrow up; `.` is the space key."
-    names = {"U": "ArrowUp", "D": "ArrowDown", "L": "ArrowLeft", "R": "ArrowRight", "a": "Home", "b": "PageUp", "c": "End", ".": " "}
+    names = {
+        "U": "ArrowUp",
+        "D": "ArrowDown",
+        "L": "ArrowLeft",
+        "R": "ArrowRight",
+        "a": "Home",
+        "b": "PageUp",
+        "c": "End",
+        ".": " ",
+    }
     paper.focus()
     for name, times in re.findall(r"([A-Za-c.])(\d*)", text):
         for _ in range(int(times or 1)):
@@ -262,7 +288,10 @@ def test_undo_and_clear_with_buttons_and_keys(page, pad, paper):
     expect(pad.get_by_role("row", name=re.compile("^[0-9] 0%$"))).to_have_count(10)
 
 
-PIXELS = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data].filter((_, i) => i % 4 == 0)"
+PIXELS = """canvas => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return [...data].filter((_, i) => i % 4 == 0);
+}"""
 
 
 def test_everything_answers_while_the_pen_is_down(page, pad, paper):
@@ -294,7 +323,9 @@ def test_the_page_draws_as_the_chapter_does(page, pad, paper):
 
 def test_everything_has_a_name(pad):
     assert pad.get_attribute("aria-label") == "Digit pad"
-    expect(pad.get_by_role("application")).to_have_accessible_name(re.compile("Drawing area.*Space.*Backspace.*Delete"))
+    expect(pad.get_by_role("application")).to_have_accessible_name(
+        re.compile("Drawing area.*Space.*Backspace.*Delete")
+    )
     pictures = [canvas.get_attribute("aria-label") for canvas in pad.get_by_role("img").all()]
     assert pictures[0] == "The drawing as the network sees it" and pictures[1] == "conv1: 8 maps of 14×14"
     assert len(pictures) == 9 == len(set(pictures))
@@ -314,7 +345,12 @@ def test_pixels_from_the_kernel_appear_on_the_pad(page, pad, paper):
 def in_kernel(page, code):
     "Run code in the chapter's kernel."
     kernel = "jupyterapp.shell.currentWidget.sessionContext.session.kernel"
-    assert page.evaluate(f"code => {kernel}.requestExecute({{ code }}).done.then(reply => reply.content.status)", code) == "ok"
+    assert (
+        page.evaluate(
+            f"code => {kernel}.requestExecute({{ code }}).done.then(reply => reply.content.status)", code
+        )
+        == "ok"
+    )
 
 
 def test_a_kernel_that_answers_late_gets_the_newest_drawing_only(page, pad, paper, watch, tmp_path):
@@ -351,7 +387,9 @@ def test_every_chapter_renders_without_an_error(page, watch, chapter):
     watch.foreign.clear()
     path = chapter.relative_to(ROOT / "nbs").as_posix()
     page.evaluate("void jupyterapp.shell.currentWidget?.dispose()")
-    page.evaluate("path => void jupyterapp.commands.execute('docmanager:open', { path, factory: 'Notebook' })", path)
+    page.evaluate(
+        "path => void jupyterapp.commands.execute('docmanager:open', { path, factory: 'Notebook' })", path
+    )
     page.wait_for_function("path => jupyterapp.shell.currentWidget?.context?.path === path", arg=path)
     page.wait_for_function(IDLE)
     panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
@@ -360,10 +398,21 @@ def test_every_chapter_renders_without_an_error(page, watch, chapter):
     expect(panel.locator(".jp-CodeCell")).to_have_count(kinds.count("code"))
     expect(panel.locator(".jp-MarkdownCell .jp-RenderedMarkdown")).to_have_count(kinds.count("markdown"))
     expect(panel.locator(".jp-OutputArea-output")).to_have_count(len(outputs))
-    expect(panel.locator(".jp-OutputArea-output img[src^='data:image/png']")).to_have_count(sum("image/png" in o.get("data", {}) for o in outputs))
-    page.wait_for_function("[...document.querySelectorAll('.jp-Notebook img')].every(i => i.complete && i.naturalWidth > 0)")
-    assert panel.locator('[data-mime-type="application/vnd.jupyter.error"], mjx-merror, .jupyter-widgets').count() == 0
+    expect(panel.locator(".jp-OutputArea-output img[src^='data:image/png']")).to_have_count(
+        sum("image/png" in o.get("data", {}) for o in outputs)
+    )
+    page.wait_for_function(
+        "[...document.querySelectorAll('.jp-Notebook img')].every(i => i.complete && i.naturalWidth > 0)"
+    )
+    assert (
+        panel.locator(
+            '[data-mime-type="application/vnd.jupyter.error"], mjx-merror, .jupyter-widgets'
+        ).count()
+        == 0
+    )
     written = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     written += "\n".join(str(output.get("data", {}).get("text/markdown")) for output in outputs)
-    assert all(url in written for url in watch.foreign), watch.foreign  # badges, and nothing else, are from elsewhere
+    assert all(url in written for url in watch.foreign), (
+        watch.foreign
+    )  # badges, and nothing else, are from elsewhere
     assert watch.errors == []

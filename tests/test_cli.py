@@ -10,18 +10,33 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import COMMAND
 from safetensors.torch import load_file
 
-COMMAND = [sys.executable, "-c", "from mnist_nb.cli import main; main()"]
+from mnist_nb import PRESETS
+from mnist_nb.model import load_weights
+from mnist_nb.train import as_recipe, changed, read_recipe
+
+POISONED = """
+import mnist_nb.cli as cli
+load = cli.load
+cli.load = lambda *asked: load(*asked)._replace(test=None)
+cli.main()
+"""
 
 
 @pytest.fixture
 def run(tmp_path, one_thread):
     "Run `mnist-nb` in an empty folder."
 
-    def run(*words, **variables):
+    def run(*words, command=COMMAND, **variables):
         return subprocess.run(
-            [*COMMAND, *words], cwd=tmp_path, env=one_thread | variables, capture_output=True, text=True, timeout=300
+            [*command, *words],
+            cwd=tmp_path,
+            env=one_thread | variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
 
     return run
@@ -30,15 +45,22 @@ def run(tmp_path, one_thread):
 def test_the_command_is_installed(one_thread):
     command = Path(sys.executable).with_name("mnist-nb")
     done = subprocess.run([command, "--help"], capture_output=True, text=True, env=one_thread)
-    assert done.returncode == 0 and all(word in done.stdout for word in ("train", "evaluate", "export", "study"))
+    assert done.returncode == 0 and all(
+        word in done.stdout for word in ("train", "evaluate", "export", "study")
+    )
 
 
 def test_train_leaves_everything_and_evaluate_agrees(run, tmp_path):
     done = run("train", "--data", "digits", "--epochs", "2", "--out", "run")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "run"
-    assert {"recipe.json", "history.csv", "model.safetensors", "curves.png", "report.md"} <= {p.name for p in folder.iterdir()}
+    assert {"recipe.json", "history.csv", "model.safetensors", "curves.png", "report.md"} <= {
+        p.name for p in folder.iterdir()
+    }
     assert json.loads((folder / "recipe.json").read_text())["epochs"] == 2
+    recipe = changed(PRESETS["default"], ["epochs=2"])
+    assert read_recipe(folder / "recipe.json") == recipe
+    assert as_recipe(load_weights(folder / "model.safetensors")[1]["recipe"], "the run's") == recipe
     rows = list(csv.DictReader((folder / "history.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"] and "valid_accuracy" not in rows[0]
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -62,7 +84,9 @@ def test_the_same_seed_gives_the_same_bits_and_resume_too(run, tmp_path):
 def test_killed_and_resumed_is_the_same_run(run, tmp_path, one_thread):
     words = ["train", "--data", "digits", "--epochs", "8", "--out"]
     assert run(*words, "whole").returncode == 0
-    process = subprocess.Popen([*COMMAND, *words, "killed"], cwd=tmp_path, env=one_thread, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*COMMAND, *words, "killed"], cwd=tmp_path, env=one_thread, stderr=subprocess.DEVNULL
+    )
     checkpoint = tmp_path / "killed" / "checkpoint.pt"
     while not checkpoint.exists():
         assert process.poll() is None
@@ -83,6 +107,29 @@ def test_valid_never_reads_the_test_images(run, tmp_path):
     assert done.returncode == 0 and "valid accuracy" in done.stdout and "test accuracy" not in done.stdout
     (row,) = csv.DictReader((tmp_path / "run" / "history.csv").open())
     assert 0 <= float(row["valid_accuracy"]) <= 100
+    words, poisoned = (
+        ["train", "--data", "digits", "--epochs", "1", "--seed", "5", "--out"],
+        [sys.executable, "-c", POISONED],
+    )
+    done = run(*words, "blind", "--valid", command=poisoned)  # there are no test images
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "blind" / "model.safetensors").exists()
+    done = run(*words, "other", command=poisoned)
+    assert done.returncode == 1 and "AttributeError" in done.stderr  # the poison works
+
+
+def test_a_fold_is_that_of_the_seed(run, tmp_path):
+    done = run("train", "--data", "digits", "--epochs", "1", "--valid", "--seed", "17", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    facts = load_weights(tmp_path / "run" / "model.safetensors")[1]
+    script = (
+        "from mnist_nb.data import hold_out, load_mnist; from mnist_nb.runs import measure\n"
+        "from mnist_nb.train import PRESETS, changed\n"
+        "train, held = hold_out(load_mnist('digits').train, 17 % 12)\n"
+        "print(measure(changed(PRESETS['default'], ['epochs=1']), train, held, True, 17).row['accuracy'])"
+    )
+    assert float(run(command=[sys.executable, "-c", script]).stdout) == facts["valid_accuracy"]
+    assert facts["scored_on"] == "valid" and facts["images"] == 1375 and facts["accuracy"] == {}
 
 
 MISTAKES = {
@@ -97,6 +144,9 @@ MISTAKES = {
     "nothing to resume": ["train", "--data", "digits", "--out", "empty", "--resume"],
     "no weights": ["evaluate", "nowhere.safetensors", "--data", "digits"],
     "unknown plan": ["study", "fishing"],
+    "a plan of MNIST's with other data": ["study", "presets", "--data", "digits"],
+    "calibrate is no command": ["calibrate"],
+    "photographs is no command": ["photographs"],
 }
 
 

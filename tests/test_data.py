@@ -11,7 +11,19 @@ import torch
 from torchvision.datasets import MNIST
 
 from mnist_nb import load_mnist
-from mnist_nb.data import FACTS, FILES, InputError, data_folder, download, embedded_digits, original_mnist
+from mnist_nb.data import (
+    FACTS,
+    FILES,
+    data_folder,
+    download,
+    embedded_digits,
+    fold_indices,
+    hold_out,
+    original_mnist,
+)
+from mnist_nb.support import InputError
+
+LABELS = "t10k-labels-idx1-ubyte.gz"  # the smallest of the four
 
 
 @pytest.fixture
@@ -42,30 +54,60 @@ def test_without_network_mnist_asked_for_is_an_error(no_network, tmp_path):
 
 
 def test_a_host_that_never_answers_is_an_error_soon(monkeypatch, tmp_path):
+    "And the time limit is that of the one request, not of every socket in the process."
+    limits = []
+
+    def be_silent():
+        connection = silent.accept()[0]
+        limits.append(socket.getdefaulttimeout())
+        connection.recv(1)
+
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        threading.Thread(target=lambda: silent.accept()[0].recv(1), daemon=True).start()
+        threading.Thread(target=be_silent, daemon=True).start()
         monkeypatch.setattr(MNIST, "mirrors", [f"http://127.0.0.1:{silent.getsockname()[1]}/"])
         start = time.perf_counter()
         with pytest.raises(InputError, match="cannot be fetched"):
             download(tmp_path / next(iter(FILES)), timeout=1)
         assert time.perf_counter() - start < 10
-    assert socket.getdefaulttimeout() is None
+    assert limits == [None] and socket.getdefaulttimeout() is None
 
 
 @pytest.mark.parametrize("damage", ["truncated", "html", "swapped"])
 def test_a_damaged_file_is_found(copy, no_network, damage):
     path, other = (copy / "MNIST" / "raw" / name for name in list(FILES)[1::2])
-    content = {"truncated": path.read_bytes()[:-5], "html": b"<html>moved</html>", "swapped": other.read_bytes()}
+    content = {
+        "truncated": path.read_bytes()[:-5],
+        "html": b"<html>moved</html>",
+        "swapped": other.read_bytes(),
+    }
     path.write_bytes(content[damage])
     with pytest.raises(InputError, match=f"{path.name} is damaged"):
         original_mnist(copy)
 
 
-def test_a_damaged_file_is_fetched_again(copy, monkeypatch):
-    path = copy / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
+def test_a_damaged_file_is_fetched_again(copy, mirror, monkeypatch):
+    path = copy / "MNIST" / "raw" / LABELS
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
-    monkeypatch.setattr("torchvision.datasets.utils.download_url", lambda url, root, name, md5: open(f"{root}/{name}", "wb").write(whole))
+    monkeypatch.setattr(MNIST, "mirrors", [mirror])
+    assert len(original_mnist(copy).test.labels) == 10_000 and path.read_bytes() == whole
+    assert sorted(p.name for p in path.parent.iterdir()) == sorted(FILES)
+
+
+def test_a_host_without_the_file_or_with_a_damaged_one_is_passed_over(
+    copy, mirror, serve, monkeypatch, tmp_path
+):
+    path, empty, wrong = copy / "MNIST" / "raw" / LABELS, tmp_path / "empty", tmp_path / "wrong"
+    whole = path.read_bytes()
+    for folder in (empty, wrong):
+        folder.mkdir()
+    (wrong / LABELS).write_bytes(whole[:-5])
+    path.unlink()
+    monkeypatch.setattr(MNIST, "mirrors", [serve(empty), serve(wrong)])
+    with pytest.raises(InputError, match=f"{LABELS} cannot be fetched"):
+        original_mnist(copy)
+    assert not path.exists()
+    monkeypatch.setattr(MNIST, "mirrors", [*MNIST.mirrors, mirror])
     assert len(original_mnist(copy).test.labels) == 10_000 and path.read_bytes() == whole
 
 
@@ -76,7 +118,7 @@ def test_an_unpacked_file_beside_is_never_read(copy):
 
 
 def test_the_original_is_what_gzip_says(mnist):
-    raw = gzip.decompress((data_folder() / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").read_bytes())
+    raw = gzip.decompress((data_folder() / "MNIST" / "raw" / LABELS).read_bytes())
     assert list(raw[8:]) == mnist.test.labels.tolist()
 
 
@@ -87,3 +129,33 @@ def test_the_embedded_digits_never_change():
     pixels, facts = digits.train.images.double() / 255, FACTS["digits"]
     assert (round(pixels.mean().item(), 4), round(pixels.std().item(), 4)) == (facts.mean, facts.std)
     assert tuple(digits.train.labels.bincount().tolist()) == facts.counts
+
+
+def test_images_carry_the_name_of_their_data_set_wherever_they_go(data):
+    for known in (data, embedded_digits()):
+        parts = [
+            known.train,
+            known.test,
+            *hold_out(known.train, 3),
+            known.train.part(slice(5)),
+            known.test.to("meta"),
+        ]
+        assert {part.name for part in parts} == {known.name}
+    some = data.train.part(torch.tensor([4, 2]))
+    assert torch.equal(some.images, data.train.images[[4, 2]]) and torch.equal(
+        some.labels, data.train.labels[[4, 2]]
+    )
+    assert data.test.to("meta").images.device.type == data.test.to("meta").labels.device.type == "meta"
+
+
+def test_the_folds_hold_every_training_image_out_once(data):
+    assert fold_indices(len(data.train.labels)).flatten().sort().values.tolist() == list(
+        range(len(data.train.labels))
+    )
+    for fold in (0, 11):
+        rest, held = hold_out(data.train, fold)
+        chosen = fold_indices(len(data.train.labels))[fold].sort().values
+        assert torch.equal(held.images, data.train.images[chosen]) and torch.equal(
+            held.labels, data.train.labels[chosen]
+        )
+        assert len(rest.labels) + len(held.labels) == len(data.train.labels)

@@ -1,4 +1,4 @@
-"""The ONNX file: the same answers as PyTorch, whole or not at all, and one sentence where it cannot be made."""
+"""The ONNX file: the same answers as PyTorch, whole or not at all, one sentence where it cannot be made."""
 
 import os
 import signal
@@ -13,9 +13,10 @@ from conftest import ROOT
 
 import mnist_nb.export
 from mnist_nb import DigitNet, load_pretrained
-from mnist_nb.data import InputError
+from mnist_nb.experiments.variants import Variant, average
 from mnist_nb.export import PACKAGES, agreement, export_onnx, onnx_logits, onnx_session
 from mnist_nb.model import predict_logits
+from mnist_nb.support import InputError
 
 COMMAND = "from mnist_nb.cli import main; main()"
 WITHOUT = f"import sys; sys.modules.update(dict.fromkeys({PACKAGES}))\n"  # as if they were not installed
@@ -35,31 +36,45 @@ def run(tmp_path, one_thread):
 
     def run(*words, script=COMMAND):
         command = [sys.executable, "-c", script, "export", *words, "--data", "digits"]
-        return subprocess.run(command, cwd=tmp_path, env=one_thread, capture_output=True, text=True, timeout=300)
+        return subprocess.run(
+            command, cwd=tmp_path, env=one_thread, capture_output=True, text=True, timeout=300
+        )
 
     return run
 
 
 def is_one_sentence(done, *words):
     (line,) = done.stderr.strip().splitlines()
-    assert done.returncode == 2 and line.startswith("mnist-nb: ") and all(word in line for word in words), done.stderr
+    assert done.returncode == 2 and line.startswith("mnist-nb: ") and all(word in line for word in words), (
+        done.stderr
+    )
     return True
 
 
 @installed
 def test_the_same_digit_for_every_test_image_and_logits_to_1e_4(exported, data):
     path, found = exported
-    ours, theirs = predict_logits(load_pretrained(), data.test.images), onnx_logits(onnx_session(path), data.test.images)
+    ours, theirs = (
+        predict_logits(load_pretrained(), data.test.images),
+        onnx_logits(onnx_session(path), data.test.images),
+    )
     assert torch.equal(ours.argmax(1), theirs.argmax(1))
     assert (ours - theirs).abs().max() <= 1e-4
     assert found == agreement(ours, theirs) and found.images == len(data.test.labels)
 
 
+OTHERS = {
+    "another place of the pooling": lambda: DigitNet(dropout=0.5, pool_after=2),
+    "a variant": lambda: Variant(dropout=0.5, pooling=average, skips=False).make_network(),
+}
+
+
 @installed
-def test_other_weights_too(data, tmp_path):
+@pytest.mark.parametrize("other", OTHERS)
+def test_other_weights_too(data, tmp_path, other):
     "Running statistics that are not trivial, both kinds of pooling, no skips, and dropout that must be off."
     torch.manual_seed(1)
-    model = DigitNet(dropout=0.5, pooling="average", skips=False)
+    model = OTHERS[other]()
     model(torch.rand(64, 1, 28, 28))  # in training mode
     assert export_onnx(model, tmp_path / "model.onnx", data.test.images[:200]).same == 200
     assert model.training  # left as it was
@@ -155,8 +170,12 @@ def test_another_suffix_is_refused(name, tmp_path, data):
 def test_mistakes_on_the_command_line(run, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")
     assert is_one_sentence(run("model.pt"), "model.pt does not end in .onnx")
-    assert is_one_sentence(run("model.onnx", "--weights", "nowhere.safetensors"), "there is no weights file nowhere.safetensors")
-    assert is_one_sentence(run("model.onnx", "--weights", "bad.safetensors"), "bad.safetensors holds no weights")
+    assert is_one_sentence(
+        run("model.onnx", "--weights", "nowhere.safetensors"), "there is no weights file nowhere.safetensors"
+    )
+    assert is_one_sentence(
+        run("model.onnx", "--weights", "bad.safetensors"), "bad.safetensors holds no weights"
+    )
     assert not list(tmp_path.glob("*.onnx"))
 
 
@@ -168,7 +187,9 @@ def test_a_folder_in_the_way(run, tmp_path):
 
 
 def test_a_missing_package_is_named(run, tmp_path):
-    assert is_one_sentence(run("model.onnx", script=WITHOUT + COMMAND), "pip install onnx onnxscript onnxruntime")
+    assert is_one_sentence(
+        run("model.onnx", script=WITHOUT + COMMAND), "pip install onnx onnxscript onnxruntime"
+    )
     only = "import sys; sys.modules['onnxscript'] = None\n" + COMMAND
     if all(map(find_spec, PACKAGES)):
         assert is_one_sentence(run("model.onnx", script=only), "export needs onnxscript, which")
@@ -176,11 +197,17 @@ def test_a_missing_package_is_named(run, tmp_path):
 
 
 def test_where_packages_are_missing_the_chapter_says_so_and_goes_on(tmp_path, one_thread):
-    notebook = nbformat.read(ROOT / "nbs" / "08_export.ipynb", 4)
-    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code" and "google.colab" not in cell.source]
+    notebook = nbformat.read(ROOT / "nbs" / "09_export.ipynb", 4)
+    cells = [
+        cell.source
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "google.colab" not in cell.source
+    ]
     script = tmp_path / "chapter.py"
     script.write_text(WITHOUT + "\n\n".join(cells), encoding="utf-8")
     environment = one_thread | {"MNIST_NB_SOURCE": "digits"}
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-1500:]
     assert done.stdout.count("NOT SHOWN in this chapter") == 1 and "pip install" in done.stdout

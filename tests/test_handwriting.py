@@ -4,21 +4,22 @@ import io
 import json
 import struct
 import subprocess
-import sys
 import time
 import zlib
 
 import numpy as np
 import pytest
 import torch
+from conftest import COMMAND
 from PIL import Image
 
-from mnist_nb.data import InputError
-from mnist_nb.experiments.photographs import empty_pages, noise_pages, photograph
-from mnist_nb.handwriting import load_reader, prepare, read_digit, read_page
-from mnist_nb.train import read_rows, results_path
-
-COMMAND = [sys.executable, "-c", "from mnist_nb.cli import main; main()"]
+from mnist_nb.data import hold_out
+from mnist_nb.experiments.reading import calibrate
+from mnist_nb.handwriting import fit_reader, load_reader, prepare, read_digit, read_page
+from mnist_nb.model import load_pretrained, load_weights, pretrained_path, save_weights
+from mnist_nb.photographs import empty_pages, noise_pages, photograph
+from mnist_nb.support import InputError, read_rows, results_path
+from mnist_nb.train import PRESETS
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,9 @@ def seven() -> np.ndarray:
 @pytest.fixture
 def run(tmp_path, one_thread):
     "Run `mnist-nb` in an empty folder."
-    return lambda *words: subprocess.run([*COMMAND, *words], cwd=tmp_path, env=one_thread, capture_output=True, text=True)
+    return lambda *words: subprocess.run(
+        [*COMMAND, *words], cwd=tmp_path, env=one_thread, capture_output=True, text=True
+    )
 
 
 def refused(path) -> str:
@@ -68,7 +71,9 @@ def test_a_folder(tmp_path):
 @pytest.mark.parametrize("kind", ["png", "jpg", "gif", "tif"])
 def test_a_truncated_file(tmp_path, seven, kind):
     whole, path = io.BytesIO(), tmp_path / f"a.{kind}"
-    Image.fromarray(np.kron(seven, np.ones((4, 4), np.uint8))).save(whole, {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind))
+    Image.fromarray(np.kron(seven, np.ones((4, 4), np.uint8))).save(
+        whole, {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind)
+    )
     path.write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
     assert "damaged" in refused(path) or "no picture" in refused(path)
 
@@ -96,8 +101,13 @@ def test_one_pixel(tmp_path):
 @pytest.mark.parametrize("side", [9_000, 10_000, 20_000])
 def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path, side, recwarn):
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (b"IHDR" + header, b"IDAT")]
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))  # no pixels: decoding would say so
+    chunks = [
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c))
+        for c in (b"IHDR" + header, b"IDAT")
+    ]
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    )  # no pixels: decoding would say so
     assert "million" in refused(tmp_path / "a.png") and not list(recwarn)
 
 
@@ -195,9 +205,13 @@ def test_a_batch_is_read_like_single_pictures(data, tmp_path):
     for batch in (images, images.numpy(), list(images), [str(file) for file in files], files):
         readings = read_digit(batch)
         assert [r.digit for r in readings] == [r.digit for r in one_by_one]
-        assert all(torch.allclose(r.probabilities, s.probabilities, atol=0.02) for r, s in zip(readings, one_by_one))
+        assert all(
+            torch.allclose(r.probabilities, s.probabilities, atol=0.02) for r, s in zip(readings, one_by_one)
+        )
     assert read_digit([]) == []
-    assert read_digit(np.dstack([images[0].numpy()] * 3)).digit == one_by_one[0].digit  # [28, 28, 3] is one picture
+    assert (
+        read_digit(np.dstack([images[0].numpy()] * 3)).digit == one_by_one[0].digit
+    )  # [28, 28, 3] is one picture
 
 
 def test_photographs_are_read(mnist):
@@ -254,7 +268,12 @@ def test_one_bad_file_among_a_thousand(run, tmp_path, seven):
     assert records[500]["error"] and records[0]["error"] is None
 
 
-MISTAKES = {"no file": ["predict"], "missing": ["predict", "a.png"], "folder": ["predict", "."], "show": ["predict", "a.png", "--show", "x"]}
+MISTAKES = {
+    "no file": ["predict"],
+    "missing": ["predict", "a.png"],
+    "folder": ["predict", "."],
+    "show": ["predict", "a.png", "--show", "x"],
+}
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -265,11 +284,34 @@ def test_a_mistake_is_one_sentence_and_status_2(run, name):
     assert line.startswith("mnist-nb: ")
 
 
-def test_calibrate_refuses_weights_of_another_run(run):
-    from mnist_nb.model import pretrained_path
+def test_calibrate_refuses_weights_of_another_run(data, tmp_path):
+    with pytest.raises(InputError, match="mnist-nb train --valid --preset default --seed 0"):
+        calibrate(data.train, pretrained_path())  # they were trained on all folds
+    right = {"recipe": PRESETS["default"].record(), "seed": 0, "scored_on": "valid"}
+    others = [{"seed": 1}, {"scored_on": "test"}, {"recipe": PRESETS["classic"].record()}, {"recipe": None}]
+    for i, other in enumerate(others):
+        save_weights(load_pretrained(), tmp_path / f"{i}.safetensors", right | other)
+        with pytest.raises(InputError, match=f"{i}.safetensors is not of the run that counts.*--valid"):
+            calibrate(data.train, tmp_path / f"{i}.safetensors")
 
-    done = run("calibrate", str(pretrained_path()), "--out", "fit.csv")
-    assert done.returncode == 2 and "--valid" in done.stderr
+
+def test_calibrate_fits_on_the_fold_that_the_run_held_out(data, tmp_path):
+    seed = load_weights(pretrained_path())[1]["seed"]
+    facts = {"recipe": PRESETS["default"].record(), "seed": seed, "scored_on": "valid"}
+    save_weights(load_pretrained(), tmp_path / "valid.safetensors", facts)
+    row, (_, held) = calibrate(data.train, tmp_path / "valid.safetensors"), hold_out(data.train, seed)
+    reader = fit_reader(load_pretrained(), held)
+    assert (row["temperature"], row["threshold"]) == (
+        round(reader.temperature, 5),
+        round(reader.threshold, 5),
+    )
+    assert (row["recipe"], row["seed"], row["fold"], row["images"]) == (
+        "default",
+        seed,
+        seed,
+        len(held.labels),
+    )
+    assert list(row) == list(read_rows(results_path("calibration"))[0])
 
 
 def test_the_results_keep_what_is_promised():

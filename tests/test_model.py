@@ -1,12 +1,29 @@
 """DigitNet: shapes, the parameter budget, stability, and what the shipped weights reach."""
 
+import inspect
+import json
+
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mnist_nb import PRESETS, DigitNet, evaluate, fit, load_pretrained
-from mnist_nb.data import InputError, embedded_digits, to_input
-from mnist_nb.model import count_parameters, layer_table, load_weights, predict_logits, pretrained_path, save_weights
+from mnist_nb.data import embedded_digits, to_input
+from mnist_nb.experiments.variants import LinearNet, Variant, average, maximum, mixed, separable
+from mnist_nb.model import (
+    PLAIN,
+    Block,
+    count_parameters,
+    layer_table,
+    load_weights,
+    predict_logits,
+    pretrained_path,
+    save_weights,
+)
+from mnist_nb.support import InputError
+from mnist_nb.train import as_recipe
 
 
 @pytest.fixture
@@ -24,7 +41,8 @@ def test_parameters_layer_by_layer(model):
     layers = [*model.blocks.named_children(), ("conv7", model.conv7)]
     counted = {name: sum(p.numel() for p in layer.parameters()) for name, layer in layers}
     assert counted == {
-        "conv1": 88, "conv2": 1184, "conv3": 2336, "conv4": 2336, "pool": 0, "conv5": 2336, "conv6": 4672, "conv7": 320,
+        "conv1": 88, "conv2": 1184, "conv3": 2336, "conv4": 2336, "pool": 0,
+        "conv5": 2336, "conv6": 4672, "conv7": 320,
     }  # fmt: skip
     assert count_parameters(model) == sum(p.numel() for p in model.parameters()) == 13_272 < 20_000
 
@@ -36,10 +54,21 @@ def test_seven_convolutions_without_bias(model):
     assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == 6
 
 
-@pytest.mark.parametrize("filters", ["full", "shared", "separable", "separable shared"])
-@pytest.mark.parametrize("widths", [(8, 16, 16, 16, 16, 32), (4, 4, 4, 4, 4, 7), (3, 5, 5, 5), (6, 6, 6, 6, 6, 6, 6, 6)])
+FILTERS = {  # the parts of a `Variant`
+    "full": {},
+    "shared": {"shared": True},
+    "separable": {"conv": separable},
+    "separable shared": {"conv": separable, "shared": True},
+}
+
+
+@pytest.mark.parametrize("filters", FILTERS)
+@pytest.mark.parametrize(
+    "widths", [(8, 16, 16, 16, 16, 32), (4, 4, 4, 4, 4, 7), (3, 5, 5, 5), (6, 6, 6, 6, 6, 6, 6, 6)]
+)
 def test_other_shapes_have_the_parameters_that_arithmetic_gives(widths, filters, tmp_path):
-    model, pairs = DigitNet(widths=widths, filters=filters, pool_after=3), list(zip([1, *widths], widths))
+    recipe, pairs = Variant(widths=widths, pool_after=3, **FILTERS[filters]), list(zip([1, *widths], widths))
+    model = recipe.make_network()
     counts = [9 * a + a * b if "separable" in filters and a > 1 else 9 * a * b for a, b in pairs]
     if "shared" in filters:
         counts = [count for i, count in enumerate(counts) if i == 0 or pairs[i] != pairs[i - 1]]
@@ -47,14 +76,25 @@ def test_other_shapes_have_the_parameters_that_arithmetic_gives(widths, filters,
     assert len({id(block.norm) for block in model.blocks if hasattr(block, "norm")}) == len(widths)
     x = torch.rand(2, 1, 28, 28)
     save_weights(model, tmp_path / "m.safetensors", {})
-    again, _ = load_weights(tmp_path / "m.safetensors")
+    again = recipe.make_network().eval()
+    again.load_state_dict(load_file(tmp_path / "m.safetensors"))
     assert torch.equal(again(x), model.eval()(x)) and count_parameters(again) == count_parameters(model)
+    with pytest.raises(InputError, match="network 'FreeNet'"):  # even where every tensor would fit
+        load_weights(tmp_path / "m.safetensors")
+
+
+def test_without_norm_there_are_biases_and_filters_shared_share_them():
+    widths = (4, 4, 4, 6)
+    model = Variant(widths=widths, pool_after=3, norm=None, shared=True).make_network()
+    assert count_parameters(model) == 9 * (4 + 16 + 24) + (4 + 4 + 6) + 10 * 6
+    assert model.blocks.conv2.conv is model.blocks.conv3.conv and model.blocks.conv2.conv.bias is not None
 
 
 def test_blocks_that_share_filters_learn_from_all_their_uses():
     torch.manual_seed(0)
-    shared, x = DigitNet(widths=(4, 4, 4, 6), filters="shared", pool_after=3, dropout=0.0), torch.rand(8, 1, 28, 28)
-    apart = DigitNet(widths=(4, 4, 4, 6), pool_after=3, dropout=0.0)
+    recipe = Variant(widths=(4, 4, 4, 6), pool_after=3, dropout=0.0)
+    shared, x = Variant(**vars(recipe) | FILTERS["shared"]).make_network(), torch.rand(8, 1, 28, 28)
+    apart = recipe.make_network()
     apart.load_state_dict(shared.state_dict())
     for model in (shared, apart):
         model(x).logsumexp(1).sum().backward()
@@ -64,13 +104,17 @@ def test_blocks_that_share_filters_learn_from_all_their_uses():
 
 @pytest.mark.parametrize("pool_after", [2, 3, 4, 5])
 def test_shared_filters_cost_as_many_products_as_full_ones(pool_after):
-    full, shared = (layer_table(DigitNet(filters=filters, pool_after=pool_after)) for filters in ("full", "shared"))
+    full, shared = (
+        layer_table(Variant(pool_after=pool_after, **FILTERS[name]).make_network())
+        for name in ("full", "shared")
+    )
+    assert full == layer_table(DigitNet(pool_after=pool_after))
     assert [row.multiply_adds for row in full] == [row.multiply_adds for row in shared]
     assert [row.output for row in full] == [row.output for row in shared]
 
 
 def test_the_layer_table_names_the_last_convolution_after_its_place():
-    table = layer_table(DigitNet(widths=(4, 4, 6), pool_after=2))
+    table = layer_table(Variant(widths=(4, 4, 6), pool_after=2).make_network())
     assert [row.name for row in table] == ["conv1", "conv2", "pool", "conv3", "conv4"]
 
 
@@ -78,7 +122,51 @@ def test_the_layer_table_names_the_last_convolution_after_its_place():
 def test_presets_keep_the_dropout_of_a_tenth(preset):
     recipe = PRESETS[preset]
     assert recipe.dropout == 0.1 and (recipe.epochs <= 9 if preset == "fast" else recipe.epochs == 10)
-    assert DigitNet(recipe.dropout, recipe.dropout_at, recipe.pooling).dropout.p == 0.1
+    network = recipe.make_network()
+    assert type(network) is DigitNet and network.dropout.p == 0.1 and network.pool_after == recipe.pool_after
+    assert count_parameters(network) == 13_272
+
+
+@pytest.mark.parametrize("kind", [Block, DigitNet])
+def test_the_network_is_plain(kind):
+    options = [name for name in inspect.signature(kind).parameters if not name.startswith("channels")]
+    assert len(options) <= 4, options
+    assert not hasattr(kind, "settings")
+
+
+@pytest.mark.parametrize("pool_after", [1, 6, None, "4"])
+def test_a_pooling_that_has_no_place_is_refused(pool_after):
+    with pytest.raises(InputError, match="pool_after must be from 2 to 5"):
+        DigitNet(pool_after=pool_after)
+
+
+@pytest.mark.parametrize("pool_after", [2, 3, 4, 5])
+def test_a_variant_of_which_nothing_is_replaced_is_the_same_network(pool_after):
+    networks = []
+    for make in (lambda: DigitNet(0.0, pool_after), Variant(dropout=0.0, pool_after=pool_after).make_network):
+        torch.manual_seed(3)
+        networks.append(make())
+    plain, free = networks
+    assert list(plain.state_dict()) == list(free.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(plain.state_dict().values(), free.state_dict().values()))
+    x = torch.rand(6, 1, 28, 28)
+    assert torch.equal(plain(x), free(x)) and torch.equal(plain.features(x), free.features(x))
+
+
+@pytest.mark.parametrize("pooling", [average, maximum, mixed])
+def test_conv7_decides_from_the_pooled_features(pooling):
+    model, x = Variant(pooling=pooling).make_network().eval(), torch.rand(3, 1, 28, 28)
+    maps = model.blocks((x - model.mean) / model.std).flatten(2)
+    peak, middle = maps.max(2).values, maps.mean(2)
+    pooled = {average: middle, maximum: peak, mixed: peak + middle}[pooling]
+    assert torch.allclose(model.features(x).flatten(1), pooled, atol=1e-5)
+    assert torch.allclose(model(x), pooled @ model.conv7.weight.flatten(1).T, atol=1e-5)
+
+
+def test_a_linear_network_is_a_matrix_and_a_bias():
+    model, x = LinearNet(), torch.rand(3, 1, 28, 28)
+    by_hand = ((x.flatten(1) - 0.1307) / 0.3081) @ model.linear.weight.T + model.linear.bias
+    assert torch.allclose(model(x), by_hand, atol=1e-5) and count_parameters(model) == 7850
 
 
 @pytest.mark.parametrize("name", ["zeros", "ones", "large", "noise"])
@@ -129,6 +217,16 @@ def test_the_shipped_weights_reach_their_recorded_accuracy(data):
     assert facts["data"] == "mnist" and facts["images"] == 60_000 and facts["seed"] == 0
 
 
+def test_the_shipped_weights_were_trained_by_the_preset_and_are_its_network():
+    model, facts = load_weights(pretrained_path())
+    recipe = as_recipe(facts["recipe"], "the shipped recipe")
+    assert recipe == PRESETS["default"] and type(recipe) is type(PRESETS["default"])
+    assert type(model) is DigitNet and not model.training and model.pool_after == recipe.pool_after
+    stored = load_file(pretrained_path())
+    assert stored.keys() == model.state_dict().keys()
+    assert all(torch.equal(stored[name], tensor) for name, tensor in model.state_dict().items())
+
+
 def test_the_shipped_weights_read_mnist(mnist):
     assert evaluate(load_pretrained(), mnist.test).accuracy >= 99.4
     assert evaluate(load_pretrained(), mnist.train).accuracy > 99.4
@@ -137,7 +235,7 @@ def test_the_shipped_weights_read_mnist(mnist):
 def test_a_short_training_on_the_embedded_digits():
     "Seeds 0 to 9 gave 97.98 to 100.00% after ten epochs."
     digits = embedded_digits()
-    model, history = fit(PRESETS["default"], digits, seed=0)
+    model, history = fit(PRESETS["default"], digits.train, seed=0)
     assert len(history) == 10
     assert evaluate(model, digits.test).accuracy >= 96.5
 
@@ -174,3 +272,55 @@ def test_weights_survive_the_file(model, tmp_path):
     again, facts = load_weights(tmp_path / "m.safetensors")
     assert facts["note"] == "hello" and not again.training
     assert all(torch.equal(a, again.state_dict()[name]) for name, a in model.state_dict().items())
+
+
+def rewritten(path, network):
+    "The same tensors, with something else said of the network."
+    with safe_open(path, "pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+    save_file(load_file(path), path, {"facts": json.dumps(facts | {"network": facts["network"] | network})})
+    return path
+
+
+OTHER = {  # what a stored network may be, field by field, that is no `DigitNet`
+    "network": "FreeNet", "dropout_at": "blocks", "pooling": "average", "skips": False, "norm": False,
+    "silu": True, "widths": [8, 16, 16, 16, 16, 16], "filters": "shared", "first_pool": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", PLAIN)
+def test_a_stored_network_that_is_not_plain_is_refused_by_the_name_of_its_field(model, tmp_path, field):
+    path = tmp_path / "m.safetensors"
+    save_weights(model, path, {})
+    for network in (PLAIN, {field: PLAIN[field]}):  # as an earlier version says it
+        again, _ = load_weights(rewritten(path, network))
+        assert all(
+            torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values())
+        )
+    with pytest.raises(InputError) as error:
+        load_weights(rewritten(path, {field: OTHER[field]}))
+    said = str(error.value)
+    assert (
+        f"{field} {OTHER[field]!r}" in said and str(path) in said and "variant" in said and "\n" not in said
+    )
+
+
+@pytest.mark.parametrize(
+    "network", [{"pool_after": 9}, {"dropout": 2.0}, {"dropout": "much"}, {"speed": 1}], ids=str
+)
+def test_a_stored_network_that_cannot_be_is_one_sentence(model, tmp_path, network):
+    path = tmp_path / "m.safetensors"
+    save_weights(model, path, {})
+    with pytest.raises(InputError) as error:
+        load_weights(rewritten(path, network))
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("pool_after", [2, 3, 4, 5])
+def test_weights_keep_the_network_that_they_belong_to(tmp_path, pool_after):
+    model = DigitNet(dropout=0.3, pool_after=pool_after).eval()
+    save_weights(model, tmp_path / "m.safetensors", {})
+    again, facts = load_weights(tmp_path / "m.safetensors")
+    assert facts["network"] == {"network": "DigitNet", "dropout": 0.3, "pool_after": pool_after}
+    x = torch.rand(4, 1, 28, 28)
+    assert torch.equal(again(x), model(x)) and again.dropout.p == 0.3

@@ -4,9 +4,7 @@ import re
 
 import nbformat
 import pytest
-from conftest import ROOT
-
-CHAPTERS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+from conftest import CHAPTERS, ROOT
 
 
 @pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
@@ -37,7 +35,9 @@ def test_is_valid_and_small(chapter, notebook):
 def test_was_executed_without_an_error(notebook):
     assert not [output for output in outputs(notebook) if output.output_type == "error"]
     assert any(outputs(notebook))
-    assert not [output for output in outputs(notebook) if any("widget" in kind for kind in output.get("data", {}))]
+    assert not [
+        output for output in outputs(notebook) if any("widget" in kind for kind in output.get("data", {}))
+    ]
 
 
 def test_was_executed_on_mnist(notebook):
@@ -53,18 +53,22 @@ def test_every_picture_has_a_text_in_its_place(notebook):
 def test_cells_are_short_and_import_by_name(notebook):
     for cell in code(notebook):
         lines = [line for line in cell.source.splitlines() if line.strip()]
-        assert len(lines) <= 25, cell.source[:60]
+        assert len(lines) <= 45, cell.source[:60]
         assert not re.search(r"^\s*from \S+ import \*", cell.source, re.M)
 
 
 def test_has_the_parts_of_a_chapter(chapter, notebook):
     first = notebook.cells[0].source
     assert first.startswith("# ") and "\n> " in first and "colab-badge.svg" in first
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    wanted = chapter.parent.name != "appendix" and chapter.stem != "index"
+    for word in ("**You need**", "**It takes**", "**Afterwards you can**"):
+        assert (word in first) == wanted, word
+    for heading in ("## Summary", "## Exercises"):
+        assert (heading in text) == wanted, heading
     if chapter.stem != "index":
-        assert all(word in first for word in ("**You need**", "**It takes**", "**Afterwards you can**"))
-        text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-        assert "## Summary" in text and "## Exercises" in text
         assert 'if "google.colab" in sys.modules' in code(notebook)[0].source
+    if wanted:
         assert any(cell.metadata.get("jupyter", {}).get("source_hidden") for cell in code(notebook))
 
 
@@ -76,3 +80,19 @@ def test_links_lead_somewhere(chapter, notebook):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", text):
         assert (chapter.parent / target).exists(), target
+
+
+def test_chapters_and_experiments_are_numbered_and_the_appendix_is_not():
+    for chapter in CHAPTERS:
+        numbered = re.fullmatch(r"\d\d_[a-z]+", chapter.stem)
+        assert bool(numbered) == (chapter.parent.name != "appendix" and chapter.stem != "index"), chapter
+    for folder in (ROOT / "nbs", ROOT / "nbs" / "experiments"):
+        numbers = [
+            chapter.stem[:2] for chapter in CHAPTERS if chapter.parent == folder and chapter.stem != "index"
+        ]
+        assert len(numbers) == len(set(numbers)) >= 9
+    assert {chapter.parent.relative_to(ROOT).as_posix() for chapter in CHAPTERS} == {
+        "nbs",
+        "nbs/appendix",
+        "nbs/experiments",
+    }

@@ -1,14 +1,24 @@
 """The built wheel, outside the checkout, with the same dependencies."""
 
+import ast
+import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from configparser import ConfigParser
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from test_notebooks import CHAPTERS
+from conftest import CHAPTERS, ROOT
+
+PACKAGE = ROOT / "mnist_nb"
+SOURCES = {  # by dotted name, without the package's own
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py")) if path.name not in ("__init__.py", "_modidx.py")
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +26,21 @@ def wheel(tmp_path_factory):
     "Built from a copy of the checkout, so that no build folder is left in it."
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "copy"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "DATA", "runs", "build", "*.egg-info"))
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy]
+    shutil.copytree(
+        ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "DATA", "runs", "build", "*.egg-info")
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        folder,
+        copy,
+    ]
     subprocess.run(command, check=True)
     shutil.rmtree(copy)
     (wheel,) = folder.glob("*.whl")
@@ -28,13 +51,19 @@ def wheel(tmp_path_factory):
 def installed(wheel, one_thread):
     "An environment in which `import mnist_nb` finds the wheel, and not the checkout."
     site = wheel.parent / "site"
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel], check=True
+    )
     return one_thread | {"PYTHONPATH": str(site)}
 
 
 def test_the_wheel_holds_weights_results_and_the_pad(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"mnist_nb/weights/default.safetensors", "mnist_nb/weights/README.md", "mnist_nb/results/presets.csv"} <= names
+    assert {
+        "mnist_nb/weights/default.safetensors",
+        "mnist_nb/weights/README.md",
+        "mnist_nb/results/presets.csv",
+    } <= names
     assert {"mnist_nb/sketch.js", "mnist_nb/sketch.css"} <= names
     assert not [name for name in names if name.endswith(".ipynb") or "tests" in name]
     assert wheel.stat().st_size < 2_000_000
@@ -42,30 +71,215 @@ def test_the_wheel_holds_weights_results_and_the_pad(wheel):
 
 def test_the_wheel_works_from_another_folder(installed, tmp_path):
     script = (
-        "import mnist_nb, sys; from mnist_nb.train import read_rows, results_path; "
+        "import mnist_nb, sys; from mnist_nb.support import read_rows, results_path; "
         "print(mnist_nb.__file__); assert len(read_rows(results_path('presets'))) == 30; "
         "print(mnist_nb.evaluate(mnist_nb.load_pretrained(), mnist_nb.load_mnist('digits').test).right)"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=installed, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=installed, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     file, right = done.stdout.split()
     assert file.startswith(installed["PYTHONPATH"]) and int(right) > 200
 
 
 def test_importing_the_package_imports_no_experiment_and_no_notebook_tool(installed, tmp_path):
-    script = "import sys, mnist_nb; print([m for m in sys.modules if m.split('.')[0] in ('nbdev', 'fastcore', 'IPython') or 'experiments' in m])"
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=installed, capture_output=True, text=True)
+    tools = ("nbdev", "fastcore", "IPython")
+    wrong = f"m.split('.')[0] in {tools} or 'experiments' in m"
+    script = f"import sys, mnist_nb; print([m for m in sys.modules if {wrong}])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=installed, capture_output=True, text=True
+    )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-def test_modules_import_only_from_lower_chapters():
-    import re
+# Who imports whom
 
-    order = ["data", "augment", "model", "train", "metrics", "interpret", "handwriting", "sketch", "export", "cli"]
-    for i, name in enumerate(order[:-1]):
-        text = (ROOT / "mnist_nb" / f"{name}.py").read_text(encoding="utf-8")
-        used = set(re.findall(r"from \.(\w+) import", text))
-        assert used <= set(order[:i]), (name, used)
+
+def numbers(folder: Path) -> dict[str, int]:
+    "The modules that the numbered notebooks of a folder export, with their numbers."
+    return {
+        stem[3:]: int(stem[:2])
+        for stem in (p.stem for p in CHAPTERS if p.parent == folder)
+        if re.match(r"\d\d_", stem)
+    }
+
+
+NUMBERED, EXPERIMENTS = numbers(ROOT / "nbs"), numbers(ROOT / "nbs" / "experiments")
+APPENDIX = {"support", "runs", "photographs"}
+
+
+def absolute(module: str, statement: ast.Import | ast.ImportFrom) -> list[str]:
+    "What a statement of a module imports, by full names: the source, and each name, which may be a module."
+    if isinstance(statement, ast.Import):
+        return [alias.name for alias in statement.names]
+    parents = ["mnist_nb", *module.split(".")][: -statement.level or None] if statement.level else []
+    source = ".".join([*parents, *filter(None, [statement.module])])
+    return [source, *(f"{source}.{alias.name}" for alias in statement.names)]
+
+
+def imported(module: str) -> set[str]:
+    "Full names of everything that a module imports, at its top or inside functions."
+    tree = ast.parse(SOURCES[module].read_text(encoding="utf-8"))
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {name for statement in statements for name in absolute(module, statement)}
+
+
+def ours(module: str) -> set[str]:
+    "The package's own modules among them, by dotted names without the package's own."
+    return {name.removeprefix("mnist_nb.") for name in imported(module)} & SOURCES.keys()
+
+
+def test_every_module_has_a_known_room():
+    core = {name for name in SOURCES if "." not in name}
+    assert core - {"cli"} <= NUMBERED.keys() | APPENDIX and APPENDIX | {"cli"} <= core
+    assert {name.removeprefix("experiments.") for name in SOURCES.keys() - core} == EXPERIMENTS.keys() | {
+        "study",
+        "bench",
+    }
+    order = ["compare", "variants", "seeds", "recipe", "ablation", "frontier", "speed", "many", "reading"]
+    assert [name for name in sorted(EXPERIMENTS, key=EXPERIMENTS.get) if name in order] == order
+    assert [name for name in sorted(NUMBERED, key=NUMBERED.get) if name in core] == [
+        "data", "model", "augment", "train", "metrics", "interpret", "handwriting", "sketch", "export",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if "." not in name and name != "cli"])
+def test_the_core_imports_only_what_comes_before_it_and_no_experiment(module):
+    assert not [name for name in imported(module) if "experiments" in name]
+    if module in NUMBERED:
+        allowed = {name for name in NUMBERED if NUMBERED[name] < NUMBERED[module]} | APPENDIX
+        assert ours(module) <= allowed, ours(module) - allowed
+
+
+def test_the_ground_floor_stands_on_nothing():
+    assert ours("support") == set() and ours("photographs") <= {"support"}
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if "." in name])
+def test_experiments_import_the_core_their_appendix_and_lower_experiments(module):
+    name = module.removeprefix("experiments.")
+    before = {n for n in EXPERIMENTS if name in EXPERIMENTS and EXPERIMENTS[n] < EXPERIMENTS[name]} | {
+        "study",
+        "bench",
+    }
+    allowed = (
+        NUMBERED.keys()
+        | APPENDIX
+        | {f"experiments.{n}" for n in (EXPERIMENTS if name == "bench" else before)}
+    )
+    assert ours(module) <= allowed, ours(module) - allowed
+    if name == "study":
+        assert not [other for other in ours(module) if other.startswith("experiments.")]
+
+
+def test_no_module_imports_itself_over_others():
+    "Each can be imported first: nothing goes round in a circle."
+    below = {module: ours(module) for module in SOURCES}
+    while ready := [module for module, needs in below.items() if not needs & below.keys()]:
+        for module in ready:
+            del below[module]
+    assert not below, below
+
+
+def test_names_are_imported_from_the_module_that_defines_them():
+    for module in SOURCES:
+        for node in ast.walk(ast.parse(SOURCES[module].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                source, *names = absolute(module, node)
+                if source.removeprefix("mnist_nb.") in SOURCES:
+                    known = defined(source.removeprefix("mnist_nb."))
+                    assert {name.rpartition(".")[2] for name in names} <= known, (module, source)
+
+
+def defined(module: str) -> set[str]:
+    "Names of functions, classes and constants that a module defines at its top."
+    found = set()
+    for node in ast.parse(SOURCES[module].read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        for target in node.targets if isinstance(node, ast.Assign) else []:
+            found |= {name.id for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return found
+
+
+def test_no_module_shares_its_name_with_a_public_function():
+    modules = {name.rpartition(".")[2] for name in SOURCES} | {"experiments", "mnist_nb"}
+    for module in SOURCES:
+        body = ast.parse(SOURCES[module].read_text(encoding="utf-8")).body
+        functions = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+        assert not functions & modules, (module, functions & modules)
+
+
+# What must be installed
+
+OPTIONAL = {
+    "onnx",
+    "onnxruntime",
+    "anywidget",
+    "traitlets",
+    "IPython",
+}  # imported inside functions that say so where they are missing
+PACKAGES = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "IPython": "ipython",
+}  # where another name is installed
+
+
+def third_party(module: str) -> set[str]:
+    "Top-level names of what a module imports from elsewhere."
+    return {name.partition(".")[0] for name in imported(module)} - set(sys.stdlib_module_names) - {"mnist_nb"}
+
+
+def requirements(key: str) -> dict[str, str]:
+    "What settings.ini asks for, by name: `>=` and a version."
+    config = ConfigParser()
+    config.read(ROOT / "settings.ini", encoding="utf-8")
+    parts = [re.fullmatch(r"([\w.-]+)(\[\w,]+)?(.*)", word) for word in config["DEFAULT"][key].split()]
+    return {part[1].lower(): part[3] for part in parts}
+
+
+def test_every_imported_package_is_declared_with_a_floor():
+    needed = {name for module in SOURCES for name in third_party(module)}
+    assert {"torch", "scipy", "PIL", "filelock"} <= needed
+    asked, extra = (
+        requirements("requirements"),
+        requirements("app_requirements") | requirements("dev_requirements"),
+    )
+    wrong = {}
+    for name in needed:
+        package = PACKAGES.get(name, name).lower()
+        bound = (extra if name in OPTIONAL else asked).get(package, "not declared")
+        if not re.match(r">=\d", bound):
+            wrong[package] = bound or "no floor"
+    assert not wrong
+
+
+def test_what_is_declared_is_imported_and_nothing_is_capped():
+    needed = {PACKAGES.get(name, name).lower() for module in SOURCES for name in third_party(module)}
+    for package, bound in requirements("requirements").items():
+        assert re.fullmatch(r">=[\d.]+", bound), f"{package}{bound}"
+        assert package in needed, f"{package} is declared and not imported"
+
+
+def test_the_floors_are_not_above_what_is_installed():
+    for package, bound in requirements("requirements").items():
+        floor, here = (
+            [int(n) for n in re.findall(r"\d+", v)[:2]] for v in (bound, importlib.metadata.version(package))
+        )
+        assert floor <= here, package
+
+
+def test_what_is_optional_is_imported_only_where_it_is_used():
+    for module, path in SOURCES.items():
+        top = [
+            node
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        names = {name.partition(".")[0] for node in top for name in absolute(module, node)}
+        assert not names & OPTIONAL, (module, names & OPTIONAL)
 
 
 def test_each_chapter_runs_alone_in_an_empty_folder(installed, tmp_path):
@@ -75,11 +289,20 @@ def test_each_chapter_runs_alone_in_an_empty_folder(installed, tmp_path):
         folder = tmp_path / chapter.stem
         folder.mkdir()
         shutil.copy(chapter, folder)
-        command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", chapter.name]
+        command = [
+            sys.executable,
+            "-m",
+            "nbconvert",
+            "--to",
+            "notebook",
+            "--execute",
+            "--inplace",
+            chapter.name,
+        ]
         return subprocess.run([*command], cwd=folder, env=installed, capture_output=True, text=True)
 
     with ThreadPoolExecutor(2) as pool:
         done = dict(zip(CHAPTERS, pool.map(alone, CHAPTERS)))
     failed = {path.stem: result.stderr[-1500:] for path, result in done.items() if result.returncode}
     assert not failed, "\n".join(f"{name}: {text}" for name, text in failed.items())
-    assert len(done) >= 8
+    assert set(done) == set(CHAPTERS) and len(done) >= 20

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_nb.augment import affine, random_affine
-from mnist_nb.data import InputError, LabelledImages, batches, center_digit, read_idx
-from mnist_nb.metrics import Evaluation, calibration_error, confusion_matrix, reliability, wilson_interval
+from mnist_nb.data import LabelledImages, batches, center_digit, read_idx
+from mnist_nb.metrics import Evaluation, calibration_error, confusion_matrix, reliability
+from mnist_nb.support import InputError
 
 settings.register_profile("calm", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("calm")
@@ -56,8 +57,12 @@ def test_mass_is_roughly_kept_and_scales_with_area(seed, rotation, translation, 
 
 @given(seeds, st.integers(1, 300), st.integers(1, 64))
 def test_batches_show_every_image_once(seed, n, size):
-    images = torch.arange(n, dtype=torch.int32).remainder(256).to(torch.uint8)[:, None, None].expand(n, 28, 28)
-    seen = list(batches(LabelledImages(images, torch.arange(n)), size, torch.Generator().manual_seed(seed)))
+    images = (
+        torch.arange(n, dtype=torch.int32).remainder(256).to(torch.uint8)[:, None, None].expand(n, 28, 28)
+    )
+    seen = list(
+        batches(LabelledImages(images, torch.arange(n), "digits"), size, torch.Generator().manual_seed(seed))
+    )
     labels = torch.cat([y for _, y in seen])
     assert labels.sort().values.tolist() == list(range(n)) and all(len(y) <= size for _, y in seen)
     assert all(torch.equal((x[:, 0, 0, 0] * 255).round().long(), y % 256) for x, y in seen)
@@ -68,22 +73,40 @@ def test_center_digit_keeps_size_range_and_place(seed, height, width, margin):
     image = torch.zeros(height + 2 * margin, width + 2 * margin)
     image[margin : margin + height, margin : margin + width] = noise(seed, height, width) + 0.01
     out = center_digit(image)
-    assert out.shape == (28, 28) and out.isfinite().all() and out.min() >= 0 and out.max() <= image.max() + 1e-5
+    assert (
+        out.shape == (28, 28) and out.isfinite().all() and out.min() >= 0 and out.max() <= image.max() + 1e-5
+    )
     sides = [(out > 0).any(axis).nonzero() for axis in (0, 1)]
     assert max((s.max() - s.min() + 1).item() for s in sides) == 20
     moved = torch.nn.functional.pad(image, (3, 0, 0, 5))
     assert torch.equal(center_digit(moved), out)  # where the digit lay does not matter
 
 
-@given(st.integers(0, 3000), st.integers(1, 3000))
-def test_wilson_contains_the_share_and_stays_in_range(right, total):
-    if right > total:
-        with pytest.raises(InputError):
-            wilson_interval(right, total)
-        return
-    low, high = wilson_interval(right, total)
+def answers(right, total):
+    "What a network would say that reads so many of all images rightly."
+    labels = torch.arange(total) % 10
+    return Evaluation(labels, torch.eye(10)[(labels + (torch.arange(total) >= right)) % 10])
+
+
+def wilson_by_hand(right, total):
+    "Percent: all true shares p for which the observed one is at most 1.96 of their standard deviations away."
+    z, share = 1.959963984540054, right / total
+    middle, half = (
+        share + z**2 / (2 * total),
+        z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2)),
+    )
+    return [100 * (middle + sign * half) / (1 + z**2 / total) for sign in (-1, 1)]
+
+
+@given(st.integers(1, 3000), st.data())
+def test_the_interval_is_wilsons_contains_the_share_and_stays_in_range(total, data):
+    right = data.draw(st.integers(0, total))
+    evaluation = answers(right, total)
+    assert evaluation.right == right and math.isclose(evaluation.accuracy, 100 * right / total)
+    low, high = evaluation.interval
+    assert [low, high] == pytest.approx(wilson_by_hand(right, total), abs=1e-6)
     assert -1e-9 <= low <= 100 * right / total + 1e-9 and 100 * right / total - 1e-9 <= high <= 100 + 1e-9
-    mirrored = wilson_interval(total - right, total)
+    mirrored = answers(total - right, total).interval
     assert math.isclose(low, 100 - mirrored[1], abs_tol=1e-9)
 
 
@@ -128,7 +151,7 @@ ONE = (torch.zeros(1), torch.zeros(1, 2), torch.ones(1), torch.zeros(1))
         lambda: affine(torch.zeros(1, 1, 28, 28), ONE[0], ONE[1], torch.zeros(1), ONE[3]),
         lambda: affine(torch.zeros(1, 1, 28, 28), torch.tensor([NAN]), *ONE[1:]),
         lambda: reliability(Evaluation(torch.zeros(1), torch.full((1, 10), NAN))),
-        lambda: wilson_interval(0, 0),
+        lambda: Evaluation(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 10)).interval,
         lambda: read_idx(b""),
     ],
 )

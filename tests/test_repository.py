@@ -16,13 +16,16 @@ import card
 import readme
 import repoint
 
-from mnist_nb import PRESETS
-from mnist_nb.experiments.study import PLANS
+from mnist_nb import PRESETS, Recipe
+from mnist_nb.cli import plans
 from mnist_nb.model import count_parameters, load_weights, pretrained_path
-from mnist_nb.train import new_network, read_rows, results_path
+from mnist_nb.support import read_rows, results_path
+
+PLANS = plans()
 
 LINK = re.compile(r"(?:github\.com|colab\.research\.google\.com/github)/([\w.-]+/[\w-]+)")
-COLUMNS = "recipe seed data parameters epochs images scored_on accuracy train_accuracy seconds threads hardware versions commit".split()
+COLUMNS = "recipe seed data parameters epochs images scored_on accuracy train_accuracy seconds".split()
+COLUMNS += "threads hardware versions commit".split()
 
 
 def test_readme_is_what_the_index_says():
@@ -53,18 +56,50 @@ def test_every_link_points_to_the_repository_of_the_settings():
 
 def test_repoint_moves_every_link(tmp_path):
     copy = tmp_path / "copy"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "DATA", "runs", "build", ".ipynb_checkpoints"))
-    done = subprocess.run([sys.executable, "tools/repoint.py", "ada", "digits"], cwd=copy, capture_output=True, text=True)
+    shutil.copytree(
+        ROOT,
+        copy,
+        ignore=shutil.ignore_patterns(".git", ".venv", "DATA", "runs", "build", ".ipynb_checkpoints"),
+    )
+    done = subprocess.run(
+        [sys.executable, "tools/repoint.py", "ada", "digits"], cwd=copy, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     old = f"{readme.settings()['user']}/{readme.settings()['repo']}"
-    kept = [p for p in copy.rglob("*") if p.suffix in (".md", ".ipynb", ".ini", ".yaml") and old in p.read_text(encoding="utf-8")]
+    kept = [
+        p
+        for p in copy.rglob("*")
+        if p.suffix in (".md", ".ipynb", ".ini", ".yaml") and old in p.read_text(encoding="utf-8")
+    ]
     assert not kept and "ada/digits" in (copy / "README.md").read_text(encoding="utf-8")
     assert "user = ada" in (copy / "settings.ini").read_text()
 
 
 def test_repoint_refuses_nonsense():
-    done = subprocess.run([sys.executable, ROOT / "tools" / "repoint.py", "not a name"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "repoint.py", "not a name"], capture_output=True, text=True
+    )
     assert done.returncode != 0 and "usage" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["fishing"], ["photographs", "more"], ["calibration", "a", "b"]], ids=" ".join
+)
+def test_the_tool_that_reads_pictures_refuses_nonsense(words):
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "reading.py", *words], capture_output=True, text=True
+    )
+    assert done.returncode != 0 and done.stderr.startswith("usage:") and "Traceback" not in done.stderr
+
+
+def test_the_tool_that_calibrates_refuses_weights_of_another_run(mnist):
+    before = results_path("calibration").read_bytes()
+    command = [sys.executable, ROOT / "tools" / "reading.py", "calibration", pretrained_path()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0 and "--valid" in done.stderr and len(done.stderr.strip().splitlines()) == 1, (
+        done.stderr
+    )
+    assert results_path("calibration").read_bytes() == before
 
 
 def test_the_python_of_the_readme_runs(monkeypatch):
@@ -78,9 +113,9 @@ def test_the_python_of_the_readme_runs(monkeypatch):
 def test_the_commands_of_the_readme_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     make = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"\bmake ([a-z]+)", text))
+    targets = set(re.findall(r"\bmake ([a-z]+)", text)) | {"calibration", "photographs"}
     assert {"train", "test", "lab"} <= targets
-    assert all(re.search(rf"^{target}:", make, re.M) for target in targets)
+    assert all(re.search(rf"^([a-z]+ )*{target}( [a-z]+)*:", make, re.M) for target in targets)
     assert "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/mnist-nb train" in text
 
 
@@ -99,7 +134,7 @@ def test_results_files_are_complete(plan):
     assert {row["threads"] for row in rows} == {str(PLANS[plan].threads)}
     assert {row["scored_on"] for row in rows} == {"valid" if PLANS[plan].valid else "test"}
     assert {row["images"] for row in rows} == {"55000" if PLANS[plan].valid else "60000"}
-    parameters = {recipe.name: str(count_parameters(new_network(recipe, "mnist"))) for recipe in PLANS[plan].recipes}
+    parameters = {recipe.name: str(count_parameters(recipe.make_network())) for recipe in PLANS[plan].recipes}
     assert all((row["data"], row["parameters"]) == ("mnist", parameters[row["recipe"]]) for row in rows)
     assert all(row["hardware"] and row["versions"] and "dirty" not in row["commit"] for row in rows)
 
@@ -124,10 +159,19 @@ def test_mistakes_are_as_many_as_their_row_says(plan):
 
 def test_every_network_has_13272_parameters_but_the_linear_the_small_and_those_without_batch_norm():
     other = {"linear", "plain CNN", "default norm=none"}
-    small = {recipe for plan in ("kinds", "strength", "frontier", "frontier_long") for recipe in PLANS[plan].recipes}
-    recipes = [recipe for plan in PLANS.values() for recipe in plan.recipes if recipe not in small and recipe.name not in other]
-    assert all(count_parameters(new_network(recipe, "mnist")) <= int(recipe.name.split()[0]) for recipe in small)
-    assert {count_parameters(new_network(recipe, "mnist")) for recipe in recipes} == {13272}
+    small = {
+        recipe
+        for plan in ("kinds", "strength", "frontier", "frontier_long")
+        for recipe in PLANS[plan].recipes
+    }
+    recipes = [
+        recipe
+        for plan in PLANS.values()
+        for recipe in plan.recipes
+        if recipe not in small and recipe.name not in other
+    ]
+    assert all(count_parameters(recipe.make_network()) <= int(recipe.name.split()[0]) for recipe in small)
+    assert {count_parameters(recipe.make_network()) for recipe in recipes} == {13272}
 
 
 def test_the_numbers_shown_are_those_of_the_results():
@@ -135,14 +179,16 @@ def test_the_numbers_shown_are_those_of_the_results():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name, recipe in PRESETS.items():
         scores = np.array([float(row["accuracy"]) for row in rows if row["recipe"] == name])
-        assert f"| `{name}` | {recipe.epochs} | {len(scores)} | **{scores.mean():.3f}** | {scores.std(ddof=1):.3f} |" in text
+        figures = f"**{scores.mean():.3f}** | {scores.std(ddof=1):.3f}"
+        assert f"| `{name}` | {recipe.epochs} | {len(scores)} | {figures} |" in text
     mean = np.mean([float(row["accuracy"]) for row in rows if row["recipe"] == "default"])
     assert f"accuracy-{mean:.2f}%25" in text and f"parameters-{13272:,}".replace(",", "%2C") in text
     assert mean >= 99.45
 
 
 def test_the_fast_preset_is_one_that_was_tried_on_held_out_folds():
-    assert replace(PRESETS["fast"], name="") in [replace(recipe, name="") for recipe in PLANS["choices_fast"].recipes]
+    tried = [recipe for recipe in PLANS["choices_fast"].recipes if type(recipe) is Recipe]
+    assert replace(PRESETS["fast"], name="") in [replace(recipe, name="") for recipe in tried]
 
 
 def test_the_shipped_weights_are_seed_0_of_the_results():

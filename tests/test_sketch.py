@@ -11,10 +11,21 @@ from conftest import ROOT
 
 def test_without_anywidget_the_chapter_says_so_and_goes_on(tmp_path, one_thread):
     (tmp_path / "anywidget.py").write_text("raise ImportError('as if it were not installed')")
-    shutil.copy(ROOT / "nbs" / "07_sketch.ipynb", tmp_path / "chapter.ipynb")
+    shutil.copy(ROOT / "nbs" / "08_sketch.ipynb", tmp_path / "chapter.ipynb")
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", "chapter.ipynb"]
-    done = subprocess.run(command, cwd=tmp_path, env=one_thread | {"PYTHONPATH": path}, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "nbconvert",
+        "--to",
+        "notebook",
+        "--execute",
+        "--inplace",
+        "chapter.ipynb",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=one_thread | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-1500:]
     cells = [cell for cell in nbformat.read(tmp_path / "chapter.ipynb", 4).cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)

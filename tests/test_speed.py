@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from mnist_nb.data import InputError, load_mnist
-from mnist_nb.experiments import speed
+from mnist_nb.data import load_mnist
+from mnist_nb.experiments import bench, speed
 from mnist_nb.model import DigitNet
-from mnist_nb.train import PRESETS, read_rows, results_path, start_run
+from mnist_nb.support import InputError, read_rows, results_path
+from mnist_nb.train import PRESETS, start_run
 
 COLUMNS = "table what unit value lowest highest ratio repeats data threads hardware versions commit".split()
 
@@ -18,16 +19,30 @@ def digits():
 
 @pytest.fixture(scope="module")
 def rows(digits):
-    return speed.bench(digits, repeats=2, images=64)
+    return bench.run_bench(digits, repeats=2, images=64)
 
 
 def test_every_comparison_of_the_issue_is_there(rows):
     whats = {(row["table"], row["what"]) for row in rows}
     assert ("training", "fast") in whats and ("training", "pytorch/examples mnist") in whats
-    assert {f"default, fed by torchvision, {n} workers" for n in (0, 2)} <= {what for table, what in whats if table == "training"}
+    assert {f"default, fed by torchvision, {n} workers" for n in (0, 2)} <= {
+        what for table, what in whats if table == "training"
+    }
     tables = {row["table"] for row in rows}
-    assert {"augmentation", "floor of default", "floor of fast", "ceiling", "networks", "inference", "peak memory"} <= tables
-    assert {row["what"] for row in rows if row["table"] == "inference"} == {"batches of 1", "batches of 32", "batches of 1024"}
+    assert {
+        "augmentation",
+        "floor of default",
+        "floor of fast",
+        "ceiling",
+        "networks",
+        "inference",
+        "peak memory",
+    } <= tables
+    assert {row["what"] for row in rows if row["table"] == "inference"} == {
+        "batches of 1",
+        "batches of 32",
+        "batches of 1024",
+    }
 
 
 def test_rows_hold_together(rows):
@@ -37,11 +52,16 @@ def test_rows_hold_together(rows):
         assert 0 < lowest <= value <= highest
         first = next(r for r in rows if r["table"] == row["table"])
         assert float(row["ratio"]) == pytest.approx(value / float(first["value"]), rel=1e-3)
-        assert row["hardware"] and row["versions"] and row["threads"] == torch.get_num_threads() and row["data"] == "digits"
+        assert (
+            row["hardware"]
+            and row["versions"]
+            and row["threads"] == torch.get_num_threads()
+            and row["data"] == "digits"
+        )
 
 
 def test_the_printed_table_has_a_line_for_each_row(rows):
-    text = speed.format_rows(rows)
+    text = bench.format_rows(rows)
     assert all(row["what"] in text for row in rows) and rows[0]["hardware"] in text.splitlines()[0]
 
 
@@ -77,12 +97,12 @@ def test_the_convolutions_are_timed_in_the_order_of_the_network(digits):
 
 
 def test_a_step_reads_no_value_back(digits, monkeypatch):
-    "A GPU must not have to wait within a step: no number may be fetched from a tensor, but at an epoch's end."
+    "A GPU must not have to wait within a step: no number may be fetched from a tensor but at an epoch's end."
 
     def fetched(*_):
         raise AssertionError("a value was read back")
 
-    run = start_run(PRESETS["fast"], digits, seed=0, valid=False)
+    run = start_run(PRESETS["fast"], digits.train)
     stream = speed.endless(run)
     next(stream)
     for name in ("item", "tolist", "__bool__", "__float__", "__int__", "numpy"):
@@ -93,14 +113,16 @@ def test_a_step_reads_no_value_back(digits, monkeypatch):
 
 
 def test_the_untuned_step_is_what_it_says(digits):
-    run = start_run(PRESETS["default"], digits, seed=0, valid=False)
+    run = start_run(PRESETS["default"], digits.train)
     assert run.model.blocks.conv3.conv.weight.is_contiguous(memory_format=torch.channels_last)
     speed.untuned(run)
-    assert run.model.blocks.conv3.conv.weight.is_contiguous() and not run.model.blocks.conv3.activation.inplace
+    assert (
+        run.model.blocks.conv3.conv.weight.is_contiguous() and not run.model.blocks.conv3.activation.inplace
+    )
     assert run.optimizer.param_groups[0]["params"][0] is next(run.model.parameters())
 
 
 def test_without_a_compiler_there_is_one_sentence(digits, monkeypatch):
-    monkeypatch.setattr(speed.shutil, "which", lambda name: None)
+    monkeypatch.setattr(bench.shutil, "which", lambda name: None)
     with pytest.raises(InputError, match="C\\+\\+ compiler"):
-        speed.compile_works(digits, 8)
+        bench.compile_works(digits.train, 8)

@@ -4,6 +4,7 @@ import io
 import math
 import multiprocessing
 import os
+import pickle
 import random
 import re
 import signal
@@ -21,20 +22,38 @@ import pytest
 import torch
 from scipy import stats
 
-from mnist_nb.cli import main
-from mnist_nb.data import InputError, load_mnist
+from mnist_nb import cli
+from mnist_nb.data import FOLDS, hold_out, load_mnist
+from mnist_nb.experiments import ablation
 from mnist_nb.experiments import study as module
-from mnist_nb.experiments.study import PLANS, Plan, all_pairs, alone, missing, one_run, study
+from mnist_nb.experiments.compare import mean_interval, paired, widened
+from mnist_nb.experiments.study import Plan, all_pairs, append_run, locked, missing, one_run, run_plan
+from mnist_nb.experiments.variants import Variant, sgd, varied
 from mnist_nb.metrics import Evaluation
-from mnist_nb.train import PRESETS, changed, read_rows
+from mnist_nb.runs import measure
+from mnist_nb.support import InputError, read_rows
+from mnist_nb.train import PRESETS, changed
 
-SHORT = [changed(PRESETS[name], ["epochs=1", "batch_size=500"]) for name in ("default", "classic")]  # half a second each
+SHORT = [
+    changed(PRESETS[name], ["epochs=1", "batch_size=500"]) for name in ("default", "classic")
+]  # half a second each
 PLAN = Plan(all_pairs(SHORT, range(4)), valid=True)
-WILD = changed(PRESETS["default"], ["epochs=1", "max_lr=10", "div_factor=1", "weight_decay=10"])  # its loss becomes NaN
+WILD = changed(
+    PRESETS["default"], ["epochs=1", "max_lr=10", "div_factor=1", "weight_decay=10"]
+)  # its loss becomes NaN
 LONG = changed(SHORT[0], ["epochs=1000"])
-PLANS_HERE = {"long": Plan([(LONG, 0), *PLAN.runs], True), "wild": Plan([*PLAN.runs[:3], (WILD, 0), *PLAN.runs[3:]], True)}
+PLANS_HERE = {
+    "long": Plan([(LONG, 0), *PLAN.runs], True),
+    "wild": Plan([*PLAN.runs[:3], (WILD, 0), *PLAN.runs[3:]], True),
+}
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_study"
-COMMAND = [sys.executable, "-c", f"{HERE}; test_study.PLANS.update(test_study.PLANS_HERE); test_study.main()", "study"]
+COMMAND = [sys.executable, "-c", f"{HERE}; test_study.command_with_plans_here()", "study"]
+
+
+def command_with_plans_here():
+    "`mnist-nb`, which knows our plans."
+    cli.plans = lambda: PLANS_HERE
+    cli.main()
 
 
 class Serial(Executor):
@@ -52,8 +71,16 @@ class Serial(Executor):
 def canned(recipe, seed, valid, source, threads):
     "A run in no time at all."
     scored_on = "valid" if valid else "test"
-    row = {"recipe": recipe.name, "seed": seed, "epochs": recipe.epochs, "scored_on": scored_on, "data": source}
-    return row | {"accuracy": 90 + seed / 100, "seconds": 1.0}, [{"recipe": recipe.name, "seed": seed, "epoch": 1, "loss": seed}]
+    row = {
+        "recipe": recipe.name,
+        "seed": seed,
+        "epochs": recipe.epochs,
+        "scored_on": scored_on,
+        "data": source,
+    }
+    return row | {"accuracy": 90 + seed / 100, "seconds": 1.0}, [
+        {"recipe": recipe.name, "seed": seed, "epoch": 1, "loss": seed}
+    ]
 
 
 class Canned(Serial):
@@ -64,7 +91,7 @@ class Canned(Serial):
 
 
 def content(path):
-    "What must not depend on who made the runs: rows and histories by run, without the seconds; each run there once."
+    "What must not depend on who made the runs: rows and histories by run, without the seconds; each once."
     rows, epochs = (
         [{key: value for key, value in row.items() if key != "seconds"} for row in read_rows(file)]
         for file in (path, path.with_name(path.stem + "_histories.csv"))
@@ -80,7 +107,7 @@ def content(path):
 def undisturbed(tmp_path_factory):
     "The file that a serial executor leaves."
     threads, path = torch.get_num_threads(), tmp_path_factory.mktemp("undisturbed") / "tiny.csv"
-    study(PLAN, path, "digits", Serial())
+    run_plan(PLAN, path, "digits", Serial())
     torch.set_num_threads(threads)
     return path
 
@@ -107,10 +134,18 @@ def until(condition, what, seconds=240):
 
 def test_rows_come_in_the_order_of_the_plan_and_are_those_of_one_run(undisturbed):
     rows = read_rows(undisturbed)
-    assert [(row["recipe"], row["seed"]) for row in rows] == [(recipe.name, str(seed)) for recipe, seed in PLAN.runs]
+    assert [(row["recipe"], row["seed"]) for row in rows] == [
+        (recipe.name, str(seed)) for recipe, seed in PLAN.runs
+    ]
     row, history = one_run(*PLAN.runs[5], True, "digits")
-    assert {k: str(v) for k, v in row.items() if k != "seconds"} == content(undisturbed)[0][row["recipe"], str(row["seed"])]
-    (epoch,) = [e for e in read_rows(undisturbed.with_name("tiny_histories.csv")) if (e["recipe"], e["seed"]) == (row["recipe"], "2")]
+    assert {k: str(v) for k, v in row.items() if k != "seconds"} == content(undisturbed)[0][
+        row["recipe"], str(row["seed"])
+    ]
+    (epoch,) = [
+        e
+        for e in read_rows(undisturbed.with_name("tiny_histories.csv"))
+        if (e["recipe"], e["seed"]) == (row["recipe"], "2")
+    ]
     assert epoch["valid_accuracy"] == str(history[0]["valid_accuracy"]) and row["threads"] == 1
 
 
@@ -124,21 +159,25 @@ def test_what_is_there_is_kept_to_the_byte_and_not_made_again(half):
 
     rows = read_rows(half)
     plan = Plan(PLAN.runs, valid=True)
-    with pytest.raises(ValueError, match="fields"):  # canned rows have fewer columns: nothing of them may come into the file
-        study(plan, half, "digits", Asked())
+    with pytest.raises(
+        ValueError, match="fields"
+    ):  # canned rows have fewer columns: nothing of them may come into the file
+        run_plan(plan, half, "digits", Asked())
     assert asked == PLAN.runs[4:] and half.read_bytes() == before
-    study(Plan(PLAN.runs[:4], True), half, "digits", executor=None)  # nothing to do: no process, no lock
+    run_plan(Plan(PLAN.runs[:4], True), half, "digits", executor=None)  # nothing to do: no process, no lock
     assert read_rows(half) == rows
 
 
 def test_runs_on_test_images_leave_their_mistakes_and_a_run_named_twice_is_made_once(tmp_path):
-    study(Plan(PLAN.runs[:1] + PLAN.runs[:1], valid=False), tmp_path / "tiny.csv", "digits", Serial())
+    run_plan(Plan(PLAN.runs[:1] + PLAN.runs[:1], valid=False), tmp_path / "tiny.csv", "digits", Serial())
     (row,), wrong = read_rows(tmp_path / "tiny.csv"), read_rows(tmp_path / "tiny_mistakes.csv")
     assert not (tmp_path / "tiny_histories.csv").exists()
     labels = load_mnist("digits").test.labels
     assert float(row["accuracy"]) == pytest.approx(100 - 100 * len(wrong) / len(labels), abs=1e-4)
     assert all(int(m["label"]) == labels[int(m["image"])] != int(m["answer"]) for m in wrong)
-    assert len({m["image"] for m in wrong}) == len(wrong) and {(m["recipe"], m["seed"]) for m in wrong} == {(row["recipe"], "0")}
+    assert len({m["image"] for m in wrong}) == len(wrong) and {(m["recipe"], m["seed"]) for m in wrong} == {
+        (row["recipe"], "0")
+    }
 
 
 def test_mistakes_are_the_answers_that_differ_from_the_label():
@@ -151,13 +190,13 @@ def test_mistakes_are_the_answers_that_differ_from_the_label():
 
 def test_a_perfect_run_is_kept(tmp_path):
     row = {"recipe": "perfect", "seed": 0, "scored_on": "test", "accuracy": 100.0}
-    module.keep(tmp_path / "tiny.csv", row, [])
+    append_run(tmp_path / "tiny.csv", row, [])
     assert [r["recipe"] for r in read_rows(tmp_path / "tiny.csv")] == ["perfect"]
 
 
 def test_seeds_may_differ_from_recipe_to_recipe(tmp_path):
     plan = Plan(all_pairs(SHORT[:1], range(20)) + all_pairs(SHORT[1:], range(10)), valid=True)
-    study(plan, tmp_path / "tiny.csv", "digits", Canned())
+    run_plan(plan, tmp_path / "tiny.csv", "digits", Canned())
     assert len(plan.recipes) == 2 and not missing(plan, tmp_path / "tiny.csv")
     names = [row["recipe"] for row in read_rows(tmp_path / "tiny.csv")]
     assert [names.count(recipe.name) for recipe in plan.recipes] == [20, 10]
@@ -165,7 +204,7 @@ def test_seeds_may_differ_from_recipe_to_recipe(tmp_path):
 
 def test_a_name_that_stands_for_two_kinds_of_run_is_one_sentence(undisturbed, tmp_path):
     before = undisturbed.read_bytes()
-    longer = type(SHORT[0])(**vars(SHORT[0]) | {"epochs": 2})
+    longer = replace(SHORT[0], epochs=2)
     for plan, source, words in (
         (Plan([(longer, 0)], True), "digits", "epochs 1, .* epochs 2"),
         (Plan([(longer, 0), (SHORT[0], 0)], True), "digits", "one name"),
@@ -174,11 +213,11 @@ def test_a_name_that_stands_for_two_kinds_of_run_is_one_sentence(undisturbed, tm
         (PLAN, "auto", "use mnist or digits"),
     ):
         with pytest.raises(InputError, match=words):
-            study(plan, undisturbed, source, Canned())
+            run_plan(plan, undisturbed, source, Canned())
     assert undisturbed.read_bytes() == before
     (tmp_path / "other.csv").write_text("name,age\nAda,36\n")
     with pytest.raises(InputError, match="no results file"):
-        study(PLAN, tmp_path / "other.csv", "digits", Canned())
+        run_plan(PLAN, tmp_path / "other.csv", "digits", Canned())
 
 
 # Progress
@@ -198,16 +237,21 @@ def test_the_bar_counts_epochs_and_so_estimates_rightly(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "tqdm", Bar)
     lengths = [1, 40, 1, 8]
-    plan = Plan([(changed(SHORT[0], [f"epochs={epochs}"]), seed) for seed, epochs in enumerate(lengths)], True)
-    study(plan, tmp_path / "tiny.csv", "digits", Canned())
+    plan = Plan(
+        [(changed(SHORT[0], [f"epochs={epochs}"]), seed) for seed, epochs in enumerate(lengths)], True
+    )
+    run_plan(plan, tmp_path / "tiny.csv", "digits", Canned())
     left = [re.search(r"<([\d:]+)", line)[1] for line in said]
     assert left == [module.tqdm.format_interval(3 * sum(lengths[i:])) for i in (1, 2, 3, 4)]
 
 
 def test_where_nobody_watches_a_run_is_one_line(tmp_path, capfd):
-    study(Plan(PLAN.runs[:2], True), tmp_path / "tiny.csv", "digits", Canned())
+    run_plan(Plan(PLAN.runs[:2], True), tmp_path / "tiny.csv", "digits", Canned())
     said = capfd.readouterr()
-    assert said.out.splitlines() == [f"{recipe.name}, seed 0: 90.00% on valid, 1 s" for recipe in SHORT] and said.err == ""
+    assert (
+        said.out.splitlines() == [f"{recipe.name}, seed 0: 90.00% on valid, 1 s" for recipe in SHORT]
+        and said.err == ""
+    )
 
 
 # Runs that fail, and Ctrl-C
@@ -224,8 +268,10 @@ def test_a_failing_run_harms_no_other_and_is_named_at_the_end(tmp_path):
 
     plan = Plan([*PLAN.runs[:2], (WILD, 7), (LONG, 8), *PLAN.runs[2:]], valid=True)
     with pytest.raises(InputError) as caught:
-        study(plan, tmp_path / "tiny.csv", "digits", Faulty())
-    assert str(caught.value).startswith("2 of 10 runs failed") and "seed 8 (MemoryError('no room'))" in str(caught.value)
+        run_plan(plan, tmp_path / "tiny.csv", "digits", Faulty())
+    assert str(caught.value).startswith("2 of 10 runs failed") and "seed 8 (MemoryError('no room'))" in str(
+        caught.value
+    )
     assert f"{WILD.name}, seed 7 (the loss became nan" in str(caught.value)
     assert list(content(tmp_path / "tiny.csv")[0]) == [(recipe.name, str(seed)) for recipe, seed in PLAN.runs]
 
@@ -241,9 +287,12 @@ def test_ctrl_c_ends_at_once_keeps_what_is_finished_and_cancels_the_rest(tmp_pat
     timer = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        study(PLAN, tmp_path / "tiny.csv", "digits", Slow())
+        run_plan(PLAN, tmp_path / "tiny.csv", "digits", Slow())
     timer.join()
-    assert len(read_rows(tmp_path / "tiny.csv")) == 3 and [f.cancelled() for f in futures] == [False] * 3 + [True] * 5
+    assert (
+        len(read_rows(tmp_path / "tiny.csv")) == 3
+        and [f.cancelled() for f in futures] == [False] * 3 + [True] * 5
+    )
 
 
 # Two at once, and kill -9
@@ -251,9 +300,9 @@ def test_ctrl_c_ends_at_once_keeps_what_is_finished_and_cancels_the_rest(tmp_pat
 
 def test_a_second_study_on_the_same_file_is_refused(half):
     before = half.read_bytes()
-    with alone(half), pytest.raises(InputError, match="another study is writing"):
-        study(PLAN, half, "digits", Canned())
-    with alone(half.with_name("other.csv")):  # another file is free
+    with locked(half), pytest.raises(InputError, match="another study is writing"):
+        run_plan(PLAN, half, "digits", Canned())
+    with locked(half.with_name("other.csv")):  # another file is free
         pass
     assert half.read_bytes() == before
 
@@ -262,11 +311,13 @@ def test_killed_at_random_moments_between_two_writes_or_in_one(tmp_path):
     "Canned runs, so that the study does nothing but write; ten kills and more."
 
     def child(path):
-        module.tqdm.set_lock(threading.RLock())  # the one that it shares with its parent would stay locked for ever
-        study(plan, path, "digits", Canned())
+        module.tqdm.set_lock(
+            threading.RLock()
+        )  # the one that it shares with its parent would stay locked for ever
+        run_plan(plan, path, "digits", Canned())
 
     plan, draw, kills = Plan(all_pairs(SHORT, range(40)), valid=True), random.Random(0), 0
-    study(plan, tmp_path / "whole.csv", "digits", Canned())
+    run_plan(plan, tmp_path / "whole.csv", "digits", Canned())
     path, seen = tmp_path / "killed.csv", 0
     for attempt in range(1, 200):
         process = multiprocessing.get_context("fork").Process(target=child, args=(path,))
@@ -286,7 +337,9 @@ def test_killed_at_random_moments_between_two_writes_or_in_one(tmp_path):
 def start(plan, path, environment):
     "The command, in a process group of its own, as a terminal starts it."
     words = [plan, "--data", "digits", "--out", str(path), "--workers", "2"]
-    return subprocess.Popen([*COMMAND, *words], env=environment, start_new_session=True, stdout=-1, stderr=-1, text=True)
+    return subprocess.Popen(
+        [*COMMAND, *words], env=environment, start_new_session=True, stdout=-1, stderr=-1, text=True
+    )
 
 
 def all_gone(processes, seconds):
@@ -300,12 +353,12 @@ def all_gone(processes, seconds):
 
 
 def test_the_command_killed_then_interrupted_then_finished(undisturbed, tmp_path, one_thread):
-    "Two processes, one of which makes a run that would take minutes; a kill -9, a Ctrl-C, and at last a plan with a failing run."
+    "Two processes, one with a run of minutes; a kill -9, a Ctrl-C, and at last a plan with a failing run."
     path = tmp_path / "tiny.csv"
     process = start("long", path, one_thread)
     until(lambda: read_rows(path) or process.poll() is not None, "the first row")
     with pytest.raises(InputError, match="another study is writing"):
-        study(PLAN, path, "digits", Canned())
+        run_plan(PLAN, path, "digits", Canned())
     time.sleep(random.Random(0).uniform(0, 0.5))
     workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
@@ -318,7 +371,11 @@ def test_the_command_killed_then_interrupted_then_finished(undisturbed, tmp_path
     workers = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: everyone gets it
     said = process.communicate(timeout=60)
-    assert process.returncode == 130 and said[1].strip().count("\n") == 0 and "study with the same command" in said[1], said
+    assert (
+        process.returncode == 130
+        and said[1].strip().count("\n") == 0
+        and "study with the same command" in said[1]
+    ), said
     assert all_gone(workers, 10) and path.read_bytes().startswith(kept)
 
     process = start("wild", path, one_thread)
@@ -338,11 +395,11 @@ def test_a_killed_worker_process_is_one_sentence_and_threads_can_finish(undistur
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(InputError, match="a worker process was killed, .* the finished runs are kept"):
-        study(Plan([*PLAN.runs[:5], (LONG, 0)], True), half, "digits", workers=1)
+        run_plan(Plan([*PLAN.runs[:5], (LONG, 0)], True), half, "digits", workers=1)
     killer.join()
     assert len(read_rows(half)) == 5
     with ThreadPoolExecutor(2) as threads:  # they share torch's random numbers: so the runs take turns
-        study(PLAN, half, "digits", threads)
+        run_plan(PLAN, half, "digits", threads)
     assert content(half) == content(undisturbed)
 
 
@@ -357,8 +414,8 @@ def test_by_default_there_is_a_process_for_each_core_but_none_without_a_run(tmp_
     monkeypatch.setattr(module, "process_pool", pool)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     for seeds in (1, 10):
-        study(Plan(all_pairs(SHORT, range(seeds)), True), tmp_path / f"{seeds}.csv", "digits")
-    study(PLAN, tmp_path / "three.csv", "digits", workers=3)
+        run_plan(Plan(all_pairs(SHORT, range(seeds)), True), tmp_path / f"{seeds}.csv", "digits")
+    run_plan(PLAN, tmp_path / "three.csv", "digits", workers=3)
     assert asked == [2, 6, 3]
 
 
@@ -366,7 +423,7 @@ def test_by_default_there_is_a_process_for_each_core_but_none_without_a_run(tmp_
 
 
 def test_on_a_dask_cluster_of_which_a_worker_is_killed(undisturbed, tmp_path):
-    "Two worker processes; the one that makes the first run, a longer one, is killed in the middle of the study."
+    "Two worker processes; the one that makes the first run, a longer one, is killed in the middle."
     from dask.distributed import Client, LocalCluster
 
     def kill():
@@ -379,7 +436,7 @@ def test_on_a_dask_cluster_of_which_a_worker_is_killed(undisturbed, tmp_path):
         pids = list(client.run(os.getpid).values())
         killer = threading.Thread(target=kill)
         killer.start()
-        study(PLAN, path, "digits", client.get_executor())
+        run_plan(PLAN, path, "digits", client.get_executor())
         killer.join()
         assert pids[0] not in client.run(os.getpid).values() and not psutil.pid_exists(pids[0])
     assert content(path) == content(undisturbed)
@@ -388,21 +445,75 @@ def test_on_a_dask_cluster_of_which_a_worker_is_killed(undisturbed, tmp_path):
 def test_a_widened_interval_is_student_t_at_a_smaller_level():
     values = [0.3, -0.1, 0.2, 0.15, 0.05]
     interval = stats.ttest_1samp(values, 0).confidence_interval(1 - 0.05 / 26)
-    wider = module.widened(module.mean_interval(values), seeds=5, intervals=26)
+    wider = widened(mean_interval(values), seeds=5, intervals=26)
     assert wider == pytest.approx((sum(values) / 5, interval.low, interval.high))
+
+
+def test_a_paired_difference_is_a_t_test_over_the_seeds_that_both_have():
+    scores = {"a": [99.1, 99.4, 99.3, 99.6], "b": [99.0, 99.1, 99.35]}
+    rows = [
+        {"recipe": name, "seed": str(s), "accuracy": str(x)}
+        for name, xs in scores.items()
+        for s, x in enumerate(xs)
+    ]
+    interval = stats.ttest_rel(scores["a"][:3], scores["b"]).confidence_interval(0.95)
+    assert paired(rows, "a", "b") == pytest.approx((0.35 / 3, interval.low, interval.high))
+    with pytest.raises(InputError, match="at least two values"):
+        paired(rows[:1] + rows[4:], "a", "b")
 
 
 def test_each_ablation_changes_one_thing_of_default():
     bundles = {
-        "no augmentation": {"rotation", "translation", "scale"}, "all twice as strong": {"rotation", "translation", "scale"},
-        "rotation only": {"translation", "scale"}, "SGD": {"optimizer", "max_lr", "weight_decay"},
+        "no augmentation": {"rotation", "translation", "scale"},
+        "all twice as strong": {"rotation", "translation", "scale"},
+        "rotation only": {"translation", "scale"},
+        "SGD": {"optimizer", "max_lr", "weight_decay"},
         "constant rate": {"div_factor", "final_div_factor"},
-    }  # fmt: skip
-    base, *others = module.ablated()
-    labels = [label for group in module.ABLATION.values() for label in group]
-    assert base == PRESETS["default"] and len({replace(other, name="") for other in others}) == len(others) == len(labels)
+    }
+    assert ablation.ablated()[0] == PRESETS["default"]
+    base, *others = [
+        Variant(**vars(recipe)) for recipe in ablation.ablated()
+    ]  # so that all have the same fields
+    labels = [label for group in ablation.ABLATION.values() for label in group]
+    assert (
+        len({replace(other, name="") for other in others} - {replace(base, name="")})
+        == len(others)
+        == len(labels)
+    )
     for label, other in zip(labels, others):
         fields = {field for field in vars(base) if getattr(base, field) != getattr(other, field)} - {"name"}
         assert fields == bundles.get(label, fields) and (label in bundles or len(fields) == 1), label
-    sgd = next(other for other in others if other.optimizer == "sgd")
-    assert math.isclose(sgd.max_lr * sgd.weight_decay, base.max_lr * base.weight_decay)
+    with_sgd = next(other for other in others if other.optimizer is sgd)
+    assert math.isclose(with_sgd.max_lr * with_sgd.weight_decay, base.max_lr * base.weight_decay)
+
+
+def test_a_plan_of_variants_runs_in_worker_processes_and_keeps_their_names(tmp_path):
+    "Whatever a plan may hold can be sent to another process."
+    settings = (["optimizer=muon"], ["ema_decay=0.9", "activation=silu"], ["norm=none", "pooling=average"])
+    recipes = [varied(SHORT[0], each) for each in settings]
+    run_plan(Plan(all_pairs(recipes, range(1)), valid=True), tmp_path / "tiny.csv", "digits", workers=1)
+    rows = {row["recipe"]: row for row in read_rows(tmp_path / "tiny.csv")}
+    assert list(rows) == [recipe.name for recipe in recipes]
+    train, held = hold_out(load_mnist("digits").train, 0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for recipe in recipes:
+        assert float(rows[recipe.name]["accuracy"]) == measure(recipe, train, held, True, 0).row["accuracy"]
+    torch.set_num_threads(threads)
+
+
+def test_every_plan_can_be_sent_to_a_worker_and_no_two_share_a_results_file():
+    from mnist_nb.experiments import frontier, recipe, seeds, speed
+
+    plans = cli.plans()
+    chapters = (seeds, recipe, ablation, frontier, speed)
+    assert len(plans) == sum(len(chapter.PLANS) for chapter in chapters) and "presets" in plans
+    for plan in plans.values():
+        assert pickle.loads(pickle.dumps(plan)) == plan
+        assert len({recipe.name for recipe in plan.recipes}) == len(plan.recipes)
+
+
+def test_a_run_with_seed_17_holds_out_fold_5():
+    row, _ = one_run(SHORT[0], 17, True, "digits")
+    train, held = hold_out(load_mnist("digits").train, 17 % FOLDS)
+    assert row["accuracy"] == measure(SHORT[0], train, held, True, 17).row["accuracy"] and row["seed"] == 17

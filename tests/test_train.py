@@ -1,90 +1,212 @@
-"""Training: the same bits each time, resume from every epoch, and a plain loop that agrees."""
+"""Training: the same bits each time, resume from every epoch, and a recount by hand that agrees."""
 
+import functools
+import inspect
+import json
 import math
+from dataclasses import fields, replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import bits
 from sklearn.linear_model import LogisticRegression
 
-from mnist_nb import PRESETS, DigitNet, Recipe, evaluate, fit, load_mnist
-from mnist_nb.data import FACTS, DigitData, InputError, LabelledImages, batches, embedded_digits
-from mnist_nb.model import LinearNet, load_weights, save_weights
-from mnist_nb.train import augmented_batches, changed, new_network, new_optimizer, random_generators, start_run, train_epoch, train_step
+from mnist_nb import PRESETS, DigitNet, Recipe, evaluate, fit
+from mnist_nb.data import FACTS, DigitData, LabelledImages, batches, embedded_digits, hold_out, to_input
+from mnist_nb.experiments import study
+from mnist_nb.experiments.many import fit_many
+from mnist_nb.experiments.variants import (
+    Averaged,
+    FreeNet,
+    LinearNet,
+    Variant,
+    linear,
+    muon,
+    separable,
+    sgd,
+    varied,
+)
+from mnist_nb.model import load_weights, predict_logits, save_weights
+from mnist_nb.runs import measure
+from mnist_nb.support import InputError
+from mnist_nb.train import (
+    PLAIN_RECIPE,
+    as_recipe,
+    augmented_batches,
+    changed,
+    epoch_seeds,
+    epochs,
+    read_recipe,
+    start_run,
+    train_epoch,
+    train_step,
+)
+
+DEFAULT, CLASSIC = PRESETS["default"], PRESETS["classic"]
+ONE = changed(DEFAULT, ["epochs=1"])
+
+# The same bits
+
+RECIPES = [
+    *PRESETS.values(),
+    varied(DEFAULT, ["ema_decay=0.9"]),
+    varied(CLASSIC, ["dropout_at=blocks", "plain_epochs=2"]),
+    varied(DEFAULT, ["optimizer=sgd"]),
+    varied(DEFAULT, ["optimizer=muon"]),
+    varied(DEFAULT, ["optimizer=muon", "norm=none", "activation=silu", "ema_decay=0.9", "ema_every=3"]),
+    Variant(
+        name="small",
+        conv=separable,
+        shared=True,
+        widths=(4, 8, 8, 8),
+        pool_after=3,
+        first_pool=2,
+        ema_decay=0.9,
+    ),
+    Variant(name="linear", network=linear),
+]
 
 
-@pytest.fixture(scope="module")
-def little():
-    digits = load_mnist("digits")
-    return DigitData("digits", LabelledImages(*(t[:300] for t in digits.train)), digits.test)
-
-
-def bits(model):
-    return torch.cat([tensor.double().flatten() for tensor in model.state_dict().values()])
-
-
-RECIPES = [*PRESETS.values(), changed(PRESETS["default"], ["ema_decay=0.9"]), changed(PRESETS["classic"], ["dropout_at=blocks", "plain_epochs=2"])]
-RECIPES += [changed(PRESETS["default"], [f"optimizer={kind}"]) for kind in ("sgd", "muon")]
-RECIPES += [changed(PRESETS["default"], ["filters=separable shared", "widths=4,8,8,8", "pool_after=3", "first_pool=2", "ema_decay=0.9"])]
-
-
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
-def test_resume_from_any_epoch_gives_the_same_bits(little, tmp_path, recipe):
-    recipe = changed(recipe, ["epochs=4"])
-    whole, history = fit(recipe, little, seed=2)
-    for stop in range(1, 4):
-        path = tmp_path / f"{stop}.pt"
-        with pytest.raises(KeyboardInterrupt):
-            interrupted_after(stop, recipe, little, path)
-        resumed, rows = fit(recipe, little, seed=2, checkpoint=path, resume=True)
-        assert torch.equal(bits(whole), bits(resumed))
-        assert [row["train_loss"] for row in rows] == [row["train_loss"] for row in history]
-
-
-def interrupted_after(epochs, recipe, data, path):
-    "A fit that is stopped when its checkpoint holds so many epochs."
-    import mnist_nb.train as module
+def interrupted(monkeypatch, after, *arguments):
+    "A measurement that is stopped when its checkpoint holds so many epochs."
+    import mnist_nb.runs as module
 
     save = module.save_checkpoint
 
     def save_and_stop(run, path):
         save(run, path)
-        if len(run.history) == epochs:
+        if len(run.history) == after:
             raise KeyboardInterrupt
 
-    module.save_checkpoint = save_and_stop
-    try:
-        fit(recipe, data, seed=2, checkpoint=path)
-    finally:
-        module.save_checkpoint = save
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "save_checkpoint", save_and_stop)
+        measure(*arguments)
+
+
+def without_time(rows):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_resume_from_any_epoch_gives_the_same_bits(little, tmp_path, monkeypatch, recipe):
+    recipe, (train, held) = changed(recipe, ["epochs=4"]), hold_out(little.train, 2)
+    whole = measure(recipe, train, held, True, 2)
+    assert len(whole.history) == 4
+    for stop in range(1, 5):
+        arguments = (recipe, train, held, True, 2, tmp_path / f"{stop}.pt")
+        interrupted(monkeypatch, stop, *arguments)
+        resumed = measure(*arguments, resume=True)
+        assert torch.equal(bits(whole.model), bits(resumed.model))
+        assert without_time(resumed.history) == without_time(whole.history)
+        assert without_time([resumed.row]) == without_time([whole.row])
+        assert torch.equal(resumed.answers.probabilities, whole.answers.probabilities)
+
+
+def test_fit_and_a_measurement_with_checkpoints_are_the_same_run(little, tmp_path):
+    recipe, (train, held) = changed(DEFAULT, ["epochs=2"]), hold_out(little.train, 2)
+    model, history = fit(recipe, train, held, seed=2)
+    measured = measure(recipe, train, held, True, 2, tmp_path / "checkpoint.pt")
+    assert torch.equal(bits(model), bits(measured.model)) and without_time(history) == without_time(
+        measured.history
+    )
+    assert measured.row["accuracy"] == round(history[-1]["valid_accuracy"], 4)
+    assert torch.equal(
+        bits(model), bits(fit(recipe, train, seed=2)[0])
+    )  # looking at held-out images changes nothing
 
 
 def test_the_same_seed_twice_and_another_seed(little):
-    recipe = changed(PRESETS["default"], ["epochs=1"])
-    first, again, other = (bits(fit(recipe, little, seed=seed)[0]) for seed in (3, 3, 4))
+    first, again, other = (bits(fit(ONE, little.train, seed=seed)[0]) for seed in (3, 3, 4))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_variant_of_which_nothing_is_replaced_gives_the_same_bits(little, preset):
+    recipe = changed(PRESETS[preset], ["epochs=1"])
+    variant = Variant(**vars(recipe))
+    (plain, rows), (free, others) = (fit(each, little.train, seed=3) for each in (recipe, variant))
+    assert type(plain) is DigitNet and type(free) is FreeNet
+    assert torch.equal(bits(plain), bits(free)) and without_time(rows) == without_time(others)
 
 
 def test_fit_leaves_the_callers_randomness_alone(little):
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)
-    fit(changed(PRESETS["default"], ["epochs=1"]), little)
+    fit(ONE, little.train)
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_fit_never_reads_the_test_images(little):
-    poisoned = DigitData("digits", little.train, LabelledImages(None, None))
-    fit(changed(PRESETS["default"], ["epochs=1"]), poisoned, valid=True)
+def test_networks_trained_at_once_are_those_that_each_would_be_alone(little):
+    recipe = changed(DEFAULT, ["epochs=2", "batch_size=100"])
+    for seed, together in zip((3, 5), fit_many(recipe, little.train, [3, 5])):
+        alone, _ = fit(recipe, little.train, seed=seed)
+        other, _ = fit(recipe, little.train, seed=seed + 1)
+        close, far = ((bits(together) - bits(model)).norm() for model in (alone, other))
+        assert close < 0.05 * far
+    with pytest.raises(InputError, match="plain Recipe only, not by a Variant"):
+        fit_many(varied(recipe, ["optimizer=sgd"]), little.train, [3, 5])
+
+
+# The test images are not read
+
+POISON = LabelledImages(None, None, "digits")
+
+
+def test_fit_is_not_given_the_test_images():
+    parameters = inspect.signature(fit).parameters
+    assert list(parameters) == ["recipe", "train", "held", "seed", "progress"]
+    assert not [name for name, p in parameters.items() if "DigitData" in str(p.annotation) or "test" in name]
+
+
+def test_a_run_with_a_held_out_fold_never_reads_the_test_images(little, monkeypatch):
+    poisoned = DigitData(little.train, POISON)
+    monkeypatch.setattr(study, "load_mnist", lambda source: poisoned)
+    monkeypatch.setattr(study.torch, "set_num_threads", lambda threads: None)
+    row, histories = study.one_run(ONE, 5, True, "digits")
+    train, held = hold_out(little.train, 5)
+    measured = measure(ONE, train, held, True, 5)
+    assert row["accuracy"] == measured.row["accuracy"] == round(evaluate(measured.model, held).accuracy, 4)
+    assert row["scored_on"] == "valid" and row["images"] == 275 and len(histories) == 1
+    with pytest.raises(TypeError, match="images"):  # the poison works
+        study.one_run(ONE, 5, False, "digits")
+
+
+def test_a_run_for_the_test_images_reads_them_only_after_its_last_epoch(little, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(TypeError, match="images"):
+        measure(changed(DEFAULT, ["epochs=2"]), little.train, POISON, False, 0, path)
+    history = torch.load(path, weights_only=True)["history"]
+    assert [row["epoch"] for row in history] == [1, 2] and "valid_accuracy" not in history[0]
+
+
+def test_the_test_images_are_scored_once(little, monkeypatch):
+    import mnist_nb.runs as module
+
+    asked = []
+    monkeypatch.setattr(module, "evaluate", lambda model, data: asked.append(data) or evaluate(model, data))
+    measured = measure(changed(DEFAULT, ["epochs=2"]), little.train, little.test, False)
+    assert [data is little.test for data in asked].count(True) == 1
+    assert measured.row["scored_on"] == "test" and measured.row["accuracy"] == round(
+        measured.answers.accuracy, 4
+    )
+    assert torch.equal(measured.answers.labels, little.test.labels)
+
+
+# One step, one epoch
 
 
 def test_a_step_in_float32_agrees_with_float64(little):
     errors = []
     for seed in range(7):
         with torch.random.fork_rng():
-            run = start_run(changed(PRESETS["default"], ["dropout=0"]), little, seed, valid=False)
+            run = start_run(changed(DEFAULT, ["dropout=0"]), little.train, seed)
         # noise, since flat paper makes ties in max pooling, which rounding then breaks one way or the other
-        images, labels = torch.rand(16, 1, 28, 28, generator=torch.Generator().manual_seed(seed)), little.train.labels[:16]
+        images, labels = (
+            torch.rand(16, 1, 28, 28, generator=torch.Generator().manual_seed(seed)),
+            little.train.labels[:16],
+        )
         exact = DigitNet(dropout=0.0, mean=FACTS["digits"].mean, std=FACTS["digits"].std)
         exact.load_state_dict(run.model.state_dict())
         exact.double()
@@ -92,67 +214,305 @@ def test_a_step_in_float32_agrees_with_float64(little):
         loss.backward()
         ours = train_step(run, images, labels)[0] / 16
         assert math.isclose(ours.item(), loss.item(), rel_tol=1e-5)
-        both = [torch.cat([p.grad.double().flatten() for p in model.parameters()]) for model in (run.model, exact)]
+        both = [
+            torch.cat([p.grad.double().flatten() for p in model.parameters()]) for model in (run.model, exact)
+        ]
         errors.append(((both[0] - both[1]).norm() / both[1].norm()).item())
-    assert sorted(errors)[3] <= 1e-5, errors  # the median: where two values nearly tie for a maximum, rounding moves its gradient
+    assert sorted(errors)[3] <= 1e-5, (
+        errors
+    )  # the median: where two values nearly tie for a maximum, rounding moves its gradient
 
 
-def test_history_agrees_with_a_recount(little):
-    with torch.random.fork_rng():
-        run = start_run(changed(PRESETS["classic"], ["epochs=1", "max_lr=1e-8", "div_factor=1"]), little, seed=0, valid=True)
-        row = train_epoch(run)
-    assert row["epoch"] == 1 and len(run.train.labels) == 275 and len(run.held.labels) == 25
-    assert 0 <= row["train_accuracy"] <= 100 and row["train_accuracy"] * 275 / 100 == pytest.approx(round(row["train_accuracy"] * 275 / 100))
+def loss_by_hand(logits, labels, smoothing):
+    "The cross-entropy of each image in nats, `smoothing` of it spread evenly over the ten classes."
+    log_p = logits.double() - logits.double().logsumexp(1, keepdim=True)
+    return -(1 - smoothing) * log_p[torch.arange(len(labels)), labels] - smoothing * log_p.mean(1)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.05])
+def test_history_agrees_with_a_recount(little, smoothing):
+    "At a learning rate so small that no weight moves the same batches, of 64 or less, give the same answers."
+    settings = [
+        "epochs=1",
+        "max_lr=1e-8",
+        "div_factor=1000",
+        "weight_decay=0",
+        "dropout=0",
+        "rotation=0",
+        "translation=0",
+        "scale=0",
+    ]
+    recipe, (train, held) = (
+        changed(DEFAULT, [*settings, f"label_smoothing={smoothing}"]),
+        hold_out(little.train, 0),
+    )
+    run = start_run(recipe, train, seed=4)
+    before = [p.detach().clone() for p in run.model.parameters()]
+    (row,) = epochs(run, held)
+    assert all(torch.allclose(a, b, rtol=0, atol=1e-6) for a, b in zip(before, run.model.parameters()))
+    order = torch.randperm(275, generator=torch.Generator().manual_seed(epoch_seeds(4, 0)[0]))
+    parts, loss, right = order.split(64), 0.0, 0
+    assert len(held.labels) == 25 and [len(part) for part in parts] == [64, 64, 64, 64, 19]
+    with torch.no_grad():
+        twin = start_run(recipe, train, seed=4).model.train()
+        for part in parts:
+            logits, labels = twin(to_input(train.images[part])), train.labels[part]
+            loss += loss_by_hand(logits, labels, smoothing).sum().item()
+            right += (logits.argmax(1) == labels).sum().item()
+        logits = run.model.eval()(to_input(held.images))
+    assert row["train_loss"] == pytest.approx(loss / 275, rel=1e-5)
+    assert row["train_accuracy"] == pytest.approx(100 * right / 275) and 0 < right < 275
+    assert row["valid_loss"] == pytest.approx(loss_by_hand(logits, held.labels, 0.0).mean().item(), rel=1e-5)
+    assert row["valid_accuracy"] == pytest.approx(4 * (logits.argmax(1) == held.labels).sum().item())
+    assert row["epoch"] == 1 and row["seconds"] > 0 and run.history == [row]
+
+
+def test_an_epoch_is_its_steps_one_after_the_other(little):
+    "With everything random: augmentation, order and dropout follow from the seed and the epoch alone."
+    run, twin = (start_run(changed(DEFAULT, ["epochs=3"]), little.train, seed=5) for _ in range(2))
+    for epoch in range(2):
+        run.history.append(train_epoch(run))
+        order, draws, dropout = epoch_seeds(5, epoch)
+        generators = torch.Generator().manual_seed(order), torch.Generator().manual_seed(draws)
+        twin.model.train()
+        with torch.random.fork_rng():
+            torch.manual_seed(dropout)
+            for images, labels in augmented_batches(twin.recipe, little.train, epoch, *generators):
+                loss = F.cross_entropy(twin.model(images), labels, label_smoothing=0.05)
+                twin.optimizer.zero_grad()
+                loss.backward()
+                twin.optimizer.step()
+                twin.schedule.step()
+    assert torch.equal(bits(run.model), bits(twin.model))
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_nearly_nothing(little):
+    for recipe in PRESETS.values():
+        run = start_run(recipe, little.train)
+        steps, rates = recipe.epochs * math.ceil(300 / recipe.batch_size), [run.schedule.get_last_lr()[0]]
+        assert run.schedule.total_steps == steps
+        for _ in range(steps - 1):
+            run.optimizer.step()
+            run.schedule.step()
+            rates.append(run.schedule.get_last_lr()[0])
+        top = rates.index(max(rates))
+        assert rates[0] == pytest.approx(recipe.max_lr / recipe.div_factor) and max(rates) == pytest.approx(
+            recipe.max_lr, rel=0.05
+        )
+        assert abs(top - recipe.warmup * steps) <= 1 and rates[-1] < 1e-4 * rates[0] * 1.001
+        assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(
+            rates[top:], reverse=True
+        )
+
+
+# Recipes
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"epochs": 0}, {"epochs": 1.5}, {"batch_size": -1}, {"max_lr": math.nan}, {"max_lr": math.inf}, {"dropout": 1.0},
-     {"rotation": "15"}, {"dropout_at": "everywhere"}, {"pooling": "median"}, {"warmup": 0.0}, {"epochs": True},
-     {"widths": "8,16"}, {"widths": "8,x,8"}, {"widths": "8,-1,8"}, {"filters": "thin"}, {"pool_after": 6}, {"first_pool": 5}, {"optimizer": "lion"}],
+    [{"epochs": 0}, {"epochs": 1.5}, {"epochs": True}, {"batch_size": -1}, {"max_lr": math.nan},
+     {"max_lr": math.inf}, {"dropout": 1.0}, {"rotation": "15"}, {"warmup": 0.0}, {"pool_after": 6},
+     {"pool_after": 4.0}, {"name": 5}, {"name": None}],
+    ids=str,
 )  # fmt: skip
-def test_a_senseless_recipe_is_one_sentence(wrong):
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        Recipe(**wrong)
+@pytest.mark.parametrize("kind", [Recipe, Variant])
+def test_a_senseless_recipe_is_one_sentence(kind, wrong):
+    ((field, value),) = wrong.items()
+    with pytest.raises(InputError, match=field) as error:
+        kind(**{field: value})
+    assert "\n" not in str(error.value)
 
 
-def test_a_truncated_checkpoint_is_refused(little, tmp_path):
-    recipe, path = changed(PRESETS["default"], ["epochs=1"]), tmp_path / "checkpoint.pt"
-    fit(recipe, little, checkpoint=path)
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(InputError, match="damaged"):
-        fit(recipe, little, checkpoint=path, resume=True)
+@pytest.mark.parametrize(
+    "wrong",
+    [{"widths": (8, 16)}, {"widths": (8, -1, 8)}, {"widths": (8, "x", 8)}, {"widths": (8, 16.0, 8)},
+     {"widths": (8,) * 21}, {"first_pool": 5}, {"first_pool": 0}, {"pool_after": 6}, {"pool_after": 1},
+     {"muon_lr": 0.0}, {"muon_lr": "fast"}, {"ema_decay": 1.0},
+     {"ema_every": 0}, {"ema_every": 1.5}, {"shear": 81.0}, {"plain_epochs": -1}, {"final_div_factor": 0.5}],
+    ids=str,
+)  # fmt: skip
+def test_a_senseless_variant_is_one_sentence(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))) as error:
+        Variant(**wrong)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("field", ["network", "conv", "activation", "norm", "pooling", "optimizer"])
+def test_a_part_is_something_that_a_module_defines(field):
+    "A word is no part, and what has no name cannot be stored, nor sent to a worker process."
+    for value in ("thin", 3, lambda *_: None, functools.partial(torch.nn.ReLU, inplace=True)):
+        with pytest.raises(InputError, match=field) as error:
+            Variant(**{field: value})
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("field", ["shared", "skips", "block_dropout"])
+def test_yes_or_no_is_true_or_false(field):
+    for value in ("none", 1, None):
+        with pytest.raises(InputError, match=field):
+            Variant(**{field: value})
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["dropout_at=everywhere", "pooling=median", "widths=8,16", "filters=thin", "optimizer=lion", "norm=layer",
+     "skips=some", "activation=tanh", "speed=9", "epochs=ten", "max_lr=", "name=mine"],
+)  # fmt: skip
+def test_a_setting_that_means_nothing_is_refused_by_its_name(setting):
+    for change in (changed, varied):
+        with pytest.raises(InputError, match=setting.split("=")[0]):
+            change(DEFAULT, [setting])
+
+
+def test_a_recipe_has_the_fields_that_presets_or_learners_turn():
+    assert len(fields(Recipe)) <= 15
+    numbers = {field.name for field in fields(Recipe)} - {"name"}
+    assert {field.name: field.type for field in fields(Recipe)}["name"] is str
+    assert all({f.name: f.type for f in fields(Recipe)}[name] in (int, float) for name in numbers)
+    assert not PLAIN_RECIPE.keys() & numbers
+
+
+def test_changed_and_varied_name_what_they_changed():
+    recipe = varied(DEFAULT, ["max_lr=0.02", "epochs=3"])
+    assert recipe == changed(DEFAULT, ["max_lr=0.02", "epochs=3"]) and type(recipe) is Recipe
+    assert recipe == replace(DEFAULT, name="default max_lr=0.02 epochs=3", max_lr=0.02, epochs=3)
+    variant = varied(recipe, ["optimizer=sgd", "max_lr=0.8"])
+    assert type(variant) is Variant and variant.optimizer is sgd and variant.epochs == 3
+    assert variant.name == "default max_lr=0.02 epochs=3 optimizer=sgd max_lr=0.8" and variant.max_lr == 0.8
+    assert changed(variant, ["epochs=2"]).optimizer is sgd
 
 
 def test_classic_is_the_published_recipe():
     classic = PRESETS["classic"]
     assert (classic.batch_size, classic.epochs, classic.rotation, classic.dropout) == (28, 10, 15.0, 0.1)
     assert classic.max_lr / classic.div_factor == pytest.approx(0.0001)
-    assert classic.weight_decay == classic.label_smoothing == classic.ema_decay == 0  # Adam, and nothing added
+    assert (
+        classic.weight_decay == classic.label_smoothing == 0 and type(classic) is Recipe
+    )  # Adam, and nothing added
+    optimizer = classic.make_optimizer(classic.make_network())
+    assert type(optimizer) is torch.optim.AdamW and optimizer.param_groups[0]["betas"] == (0.9, 0.999)
+    assert optimizer.param_groups[0]["weight_decay"] == 0
     assert (FACTS["mnist"].mean, FACTS["mnist"].std) == (0.1307, 0.3081)
+    network = classic.make_network()
+    assert (network.mean.item(), network.std.item()) == pytest.approx((0.1307, 0.3081))
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_run_normalises_by_the_facts_of_its_data_set(little, name):
+    run = start_run(DEFAULT, little.train._replace(name=name))
+    assert (run.model.mean.item(), run.model.std.item()) == pytest.approx((FACTS[name].mean, FACTS[name].std))
+    with pytest.raises(InputError, match="data set 'letters'"):
+        start_run(DEFAULT, little.train._replace(name="letters"))
+
+
+# Stored recipes
+
+OLD = PLAIN_RECIPE | DEFAULT.record()  # as an earlier version wrote it
+OTHER = {  # what a stored recipe may say, field by field, that is not plain
+    "network": "linear", "dropout_at": "blocks", "pooling": "average", "norm": "none", "skips": "none",
+    "activation": "silu", "widths": "8,16,16,16,16,16", "filters": "shared", "first_pool": 2,
+    "final_div_factor": 1.0, "optimizer": "sgd", "muon_lr": 0.08,
+    "ema_decay": 0.99, "ema_every": 1, "shear": 5.0, "plain_epochs": 1,
+}  # fmt: skip
+
+
+def stored(path, values):
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_stored_recipe_comes_back_from_this_version_and_from_an_earlier_one(tmp_path, preset):
+    recipe = PRESETS[preset]
+    for values in (recipe.record(), PLAIN_RECIPE | recipe.record()):
+        again = read_recipe(stored(tmp_path / "recipe.json", values))
+        assert again == recipe and type(again) is Recipe
+    assert recipe.record().keys() == {field.name for field in fields(Recipe)}
+
+
+@pytest.mark.parametrize("field", PLAIN_RECIPE)
+def test_a_stored_recipe_that_is_not_plain_is_refused_by_the_name_of_its_field(tmp_path, field):
+    assert as_recipe(DEFAULT.record() | {field: PLAIN_RECIPE[field]}, "it") == DEFAULT
+    for others in (OLD, DEFAULT.record()):
+        with pytest.raises(InputError) as error:
+            read_recipe(stored(tmp_path / "recipe.json", others | {field: OTHER[field]}))
+        said = str(error.value)
+        assert (
+            f"{field} {OTHER[field]!r}" in said
+            and "recipe.json" in said
+            and "variant" in said
+            and "\n" not in said
+        )
+
+
+VARIANTS = [recipe for recipe in RECIPES if type(recipe) is Variant] + [Variant()]
+
+
+@pytest.mark.parametrize("recipe", VARIANTS, ids=lambda recipe: recipe.name)
+def test_a_variant_is_stored_by_names_and_never_read_as_a_plain_recipe(tmp_path, recipe):
+    record = json.loads(json.dumps(recipe.record()))
+    assert record["optimizer"] == recipe.optimizer.__name__ and record["conv"] == recipe.conv.__name__
+    assert record["network"] == recipe.network.__name__ and record["widths"] == list(recipe.widths)
+    with pytest.raises(InputError, match=f"network '{recipe.network.__name__}'.*variant"):
+        read_recipe(stored(tmp_path / "recipe.json", record))
+    for field in PLAIN_RECIPE:  # nor where what it calls its network is lost
+        record.pop("network", None)
+        with pytest.raises(InputError, match=r"recipe.json.*(unknown|variant)"):
+            read_recipe(stored(tmp_path / "recipe.json", record))
+        record.pop(field, None)
+
+
+# Checkpoints
+
+
+def test_a_truncated_checkpoint_is_refused(little, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    measure(ONE, little.train, little.test, False, 0, path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputError, match="damaged"):
+        measure(ONE, little.train, little.test, False, 0, path, resume=True)
+
+
+# Augmentation
 
 
 def rotated(recipe, epoch):
-    run = start_run(recipe, embedded_digits(), seed=3, valid=False)
-    return torch.cat([images for images, _ in augmented_batches(run, epoch)])
+    "All images of an epoch, as a run with seed 3 sees them."
+    order, draws, _ = epoch_seeds(3, epoch)
+    generators = torch.Generator().manual_seed(order), torch.Generator().manual_seed(draws)
+    return torch.cat(
+        [images for images, _ in augmented_batches(recipe, embedded_digits().train, epoch, *generators)]
+    )
+
+
+def as_they_are(recipe, epoch):
+    "The same images in the same order, untouched."
+    order = torch.Generator().manual_seed(epoch_seeds(3, epoch)[0])
+    return torch.cat([images for images, _ in batches(embedded_digits().train, recipe.batch_size, order)])
 
 
 def test_plain_epochs_come_last_and_have_the_images_as_they_are():
-    recipe = changed(PRESETS["default"], ["epochs=3", "plain_epochs=1"])
-    order, _ = random_generators(3, 2, torch.device("cpu"))
-    plain = torch.cat([images for images, _ in batches(embedded_digits().train, recipe.batch_size, order)])
+    recipe, without = (varied(DEFAULT, ["epochs=3", f"plain_epochs={n}"]) for n in (1, 0))
+    plain = as_they_are(recipe, 2)
     assert torch.equal(rotated(recipe, 2), plain)
-    assert torch.equal(rotated(recipe, 1), rotated(changed(recipe, ["plain_epochs=0"]), 1))
-    assert not torch.equal(rotated(changed(recipe, ["plain_epochs=0"]), 2), plain)
+    assert torch.equal(rotated(recipe, 1), rotated(without, 1)) and torch.equal(
+        rotated(without, 1), rotated(DEFAULT, 1)
+    )
+    assert not torch.equal(rotated(without, 2), plain)
 
 
 def test_a_recipe_without_strengths_leaves_the_images_as_they_are():
-    still = changed(PRESETS["default"], ["rotation=0", "translation=0", "scale=0"])
-    assert torch.equal(rotated(still, 0), rotated(changed(still, ["plain_epochs=10"]), 0))
+    still = changed(DEFAULT, ["rotation=0", "translation=0", "scale=0"])
+    assert torch.equal(rotated(still, 0), as_they_are(still, 0))
+    assert torch.equal(rotated(still, 0), rotated(varied(still, ["plain_epochs=10"]), 0))
+    assert not torch.equal(rotated(varied(still, ["shear=10"]), 0), rotated(still, 0))
+
+
+# Variants
 
 
 def test_a_constant_rate_has_a_constant_momentum():
-    run = start_run(changed(PRESETS["default"], ["div_factor=1", "final_div_factor=1"]), embedded_digits(), 0, valid=False)
+    run = start_run(varied(DEFAULT, ["div_factor=1", "final_div_factor=1"]), embedded_digits().train)
     seen = set()
     for _ in range(run.schedule.total_steps - 1):
         seen.add((run.schedule.get_last_lr()[0], run.optimizer.param_groups[0]["betas"]))
@@ -163,17 +523,39 @@ def test_a_constant_rate_has_a_constant_momentum():
 
 def test_the_network_is_the_one_that_the_recipe_names():
     def network(*settings):
-        return new_network(changed(PRESETS["default"], list(settings)), "mnist")
+        return varied(DEFAULT, list(settings)).make_network()
 
     assert not network("skips=none").blocks.conv3.skip and network().blocks.conv3.skip
     assert isinstance(network("activation=silu").blocks.conv1.activation, torch.nn.SiLU)
     assert not [m for m in network("norm=none").modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    assert isinstance(network("network=linear"), LinearNet)
+    assert isinstance(Variant(network=linear).make_network(), LinearNet)
+    assert isinstance(network("ema_decay=0.9"), Averaged) and type(network()) is DigitNet
+    blocks = network("dropout_at=blocks", "dropout=0.2").blocks
+    assert [block.dropout.p for name, block in blocks.named_children() if name != "pool"] == [0.2] * 6
+    assert [name for name, _ in network("first_pool=2", "pool_after=5").blocks.named_children()][5] == "pool"
+    assert isinstance(network("first_pool=2").blocks.conv2.pool, torch.nn.MaxPool2d)
     x = torch.rand(4, 1, 28, 28)
     for pooling, pool in (("maximum", torch.amax), ("average", torch.mean)):
         model = network(f"pooling={pooling}").eval()
         features = pool(model.blocks((x - model.mean) / model.std), (2, 3))
         assert torch.allclose(model(x), features @ model.conv7.weight.flatten(1).T, atol=1e-5)
+
+
+def test_averaged_weights_follow_the_network_and_answer_for_it(little):
+    decay, steps = 0.9, []
+    run = start_run(varied(ONE, [f"ema_decay={decay}", "ema_every=2"]), little.train, seed=1)
+    run.optimizer.register_step_post_hook(
+        lambda *_: steps.append([p.detach().clone() for p in run.model.net.parameters()])
+    )
+    train_epoch(run)
+    assert len(steps) == 5
+    expected = steps[1]  # the first update takes the weights as they are
+    expected = [decay * old + (1 - decay) * new for old, new in zip(expected, steps[3])]
+    average = list(run.model.average.module.parameters())
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(average, expected))
+    images = little.test.images[:50]
+    assert torch.equal(predict_logits(run.model, images), predict_logits(run.model.average.module, images))
+    assert not torch.equal(predict_logits(run.model, images), predict_logits(run.model.net, images))
 
 
 def pytorch_sgd(model):
@@ -182,7 +564,9 @@ def pytorch_sgd(model):
 
 def pytorch_muon(model):
     "PyTorch's own on flat copies of the inner filters; each filter with its copy."
-    inner = [block.conv.weight for name, block in model.blocks.named_children() if name not in ("conv1", "pool")]
+    inner = [
+        block.conv.weight for name, block in model.blocks.named_children() if name not in ("conv1", "pool")
+    ]
     pairs = [(weight, torch.nn.Parameter(weight.detach().flatten(1).clone())) for weight in inner]
     flat = torch.optim.Muon([copy for _, copy in pairs], 0.08, 0.25, 0.9, adjust_lr_fn="match_rms_adamw")
     others = [p for p in model.parameters() if not any(p is weight for weight in inner)]
@@ -203,22 +587,27 @@ def three_random_steps(model, optimizers, pairs):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-@pytest.mark.parametrize(("kind", "peer", "tolerance"), [("sgd", pytorch_sgd, 1e-6), ("muon", pytorch_muon, 0.02)])
+@pytest.mark.parametrize(
+    ("kind", "peer", "tolerance"), [("sgd", pytorch_sgd, 1e-6), ("muon", pytorch_muon, 0.02)]
+)
 def test_other_optimisers_step_as_those_of_pytorch(kind, peer, tolerance):
     "Muon to two digits, since PyTorch's computes in bfloat16."
     torch.manual_seed(0)
     model, twin = DigitNet(), DigitNet()
     twin.load_state_dict(model.state_dict())
     before = torch.cat([p.detach().flatten() for p in model.parameters()])
-    recipe = changed(PRESETS["default"], [f"optimizer={kind}", "max_lr=0.02", "muon_lr=0.08", "weight_decay=1"])
-    ours, theirs = three_random_steps(model, [new_optimizer(model, recipe)], []), three_random_steps(twin, *peer(twin))
+    recipe = varied(DEFAULT, [f"optimizer={kind}", "max_lr=0.02", "muon_lr=0.08", "weight_decay=1"])
+    assert recipe.optimizer is {"sgd": sgd, "muon": muon}[kind]
+    ours, theirs = (
+        three_random_steps(model, [recipe.make_optimizer(model)], []),
+        three_random_steps(twin, *peer(twin)),
+    )
     assert (ours - theirs).norm() < tolerance * (theirs - before).norm()
 
 
 @pytest.mark.parametrize("kind", ["sgd", "muon"])
 def test_each_group_of_an_optimiser_climbs_to_its_own_peak(kind):
-    recipe = changed(PRESETS["default"], [f"optimizer={kind}", "muon_lr=0.05"])
-    run = start_run(recipe, embedded_digits(), 0, valid=False)
+    run = start_run(varied(DEFAULT, [f"optimizer={kind}", "muon_lr=0.05"]), embedded_digits().train)
     rates = [run.schedule.get_last_lr()]
     for _ in range(run.schedule.total_steps - 1):
         run.optimizer.step()
@@ -231,10 +620,10 @@ def test_each_group_of_an_optimiser_climbs_to_its_own_peak(kind):
 
 def test_a_linear_network_learns_and_its_weights_are_no_digitnet(tmp_path):
     digits = embedded_digits()
-    model, _ = fit(changed(PRESETS["default"], ["epochs=3", "network=linear"]), digits)
+    model, _ = fit(Variant(name="linear", network=linear, epochs=3), digits.train)
     logistic = LogisticRegression(max_iter=200).fit(digits.train.images.flatten(1) / 255, digits.train.labels)
     right = 100 * logistic.score(digits.test.images.flatten(1) / 255, digits.test.labels)
     assert abs(evaluate(model, digits.test).accuracy - right) < 6
     save_weights(model, tmp_path / "linear.safetensors", {})
-    with pytest.raises(InputError, match="no weights of a DigitNet"):
+    with pytest.raises(InputError, match="network 'LinearNet', not 'DigitNet': that is a variant"):
         load_weights(tmp_path / "linear.safetensors")

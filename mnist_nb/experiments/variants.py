@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['VARIANT_RANGES', 'PARTS', 'full', 'separable', 'relu', 'FreeBlock', 'average', 'maximum', 'mixed', 'share', 'FreeNet',
-           'LinearNet', 'linear', 'orthogonalised', 'Muon', 'Joined', 'adamw', 'sgd', 'muon', 'Averaged',
-           'check_layers', 'Variant', 'varied']
+           'LinearNet', 'linear', 'orthogonalised', 'Muon', 'Joined', 'adamw', 'sgd', 'muon', 'Averaged', 'check_parts',
+           'Variant', 'varied']
 
 # %% ../../nbs/experiments/01_variants.ipynb #d327dadf
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -260,8 +260,15 @@ VARIANT_RANGES = {  # of each number that a variant adds, from and to
 }  # fmt: skip
 
 
-def check_layers(parts: "Variant"):
-    "An `InputError` where a `FreeNet` cannot be built like this."
+def check_parts(parts: "Variant"):
+    "An `InputError` where a part is of the wrong kind, has no name to be stored by, or no `FreeNet` can be built."
+    for field in fields(parts):
+        name, value = field.name, getattr(parts, field.name)
+        if field.type is bool and not isinstance(value, bool):
+            raise InputError(f"{name} must be True or False, not {value!r}")
+        if field.type is Callable or name == "norm" and value is not None:
+            if not callable(value) or "<" in getattr(value, "__qualname__", "<"):  # a lambda, or local to a function
+                raise InputError(f"{name} must be a function or a class of a module, not {value!r}: it is stored by name")
     widths, last = parts.widths, len(parts.widths) - 1
     if not 3 <= len(widths) <= 20 or not all(type(width) is int and 1 <= width <= 1024 for width in widths):
         raise InputError(f"widths must be 3 to 20 whole numbers from 1 to 1024, not {widths}")
@@ -294,16 +301,17 @@ class Variant(Recipe):
 
     def __post_init__(self):
         check_ranges(self, RANGES | {"pool_after": (2, 19)} | VARIANT_RANGES)
-        check_layers(self)
+        check_parts(self)
 
     def make_network(self, mean: float = 0.1307, std: float = 0.3081) -> nn.Module:
         net = self.network(self, mean, std)
         return Averaged(net, self.ema_decay, self.ema_every) if self.ema_decay else net
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        optimizer = self.optimizer(model, self)
-        if isinstance(model, Averaged):
-            optimizer.register_step_post_hook(model.follow)
+        if not isinstance(model, Averaged):
+            return self.optimizer(model, self)
+        optimizer = self.optimizer(model.net, self)
+        optimizer.register_step_post_hook(model.follow)
         return optimizer
 
     def make_schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> OneCycleLR:
