@@ -196,7 +196,7 @@ def with_threads(
 # %% ../../nbs/appendix/bench.ipynb #f1f6cd96
 def rows_of(
     table: str,  # that they belong to
-    rates: dict[str, list[float]],  # see `interleaved`
+    rates: dict[str, list[float]],  # for each work, its units per second in each round
     unit: str,
 ) -> list[dict]:  # the ratio is to the first of them
     "Medians, extremes and ratios."

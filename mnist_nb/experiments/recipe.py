@@ -101,7 +101,7 @@ PLANS |= {
 
 # %% ../../nbs/experiments/03_recipe.ipynb #0e746f4f
 def promising(
-    effects: dict[str, Estimate],  # see `main_effects`
+    effects: dict[str, Estimate],  # points of accuracy, by candidate
 ) -> list[str]:  # settings, to be tried together
     "The rule, written down before any effect was computed: whatever gains more than about its standard error."
     return [setting for name, e in effects.items() if e.mean > (e.high - e.mean) / 2 for setting in name.split()]

@@ -84,7 +84,7 @@ def rungs() -> dict[str, tuple[Estimate, Estimate | None]]:  # mean accuracy, an
 
 # %% ../../nbs/experiments/02_seeds.ipynb #2a228944
 def plot_ladder(
-    steps: dict[str, tuple[Estimate, Estimate | None]],  # see `rungs`
+    steps: dict[str, tuple[Estimate, Estimate | None]],  # mean accuracy (%), and the gain over the step before
 ) -> "matplotlib.figure.Figure":
     "Error of each step on a logarithmic axis, with the accuracy and what the step gained."
     figure = new_figure(8.5, 3.6)

@@ -284,7 +284,7 @@ class Variant(Recipe):
     network: Callable = FreeNet  # from the recipe, the mean and the deviation of the pixels
     widths: tuple[int, ...] = (8, 16, 16, 16, 16, 32)  # the channels of all convolutions but the last
     conv: Callable = full  # or `separable`
-    shared: bool = False  # filters, see `share`
+    shared: bool = False  # neighbouring blocks of one shape have the same filters
     activation: Callable = relu  # makes a module
     norm: Callable | None = nn.BatchNorm2d  # makes a module for so many channels; without one there are biases
     skips: bool = True  # in blocks that keep the shape
