@@ -170,7 +170,8 @@ def bench_command(
     with_compile: Annotated[bool, typer.Option("--compile", help="time torch.compile, too")] = False,
 ):
     "Time training, augmentation and inference against the usual ways, all in one run."
-    from mnist_nb.experiments.bench import format_rows, run_bench
+    from mnist_nb.experiments.bench import run_bench
+    from mnist_nb.experiments.speed import format_rows
 
     rows = run_bench(load(data, device), repeats, images, with_compile)
     write_rows(out, rows)
@@ -178,7 +179,7 @@ def bench_command(
 
 # %% ../nbs/appendix/cli.ipynb #c6932784
 def plans() -> dict[str, tuple]:
-    "Every plan by the name of its results file; each stands in the chapter that reads it."
+    "Every plan by the name of its results file; each stands in the experiment whose runs it names."
     from mnist_nb.experiments import ablation, frontier, recipe, seeds, speed
 
     return seeds.PLANS | recipe.PLANS | ablation.PLANS | frontier.PLANS | speed.PLANS

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .data import to_input
 from .model import DigitNet, predict_logits
-from .support import InputError, check_choice, expect, new_figure
+from .support import InputError, expect, new_figure
 
 # %% ../nbs/06_interpret.ipynb #2615ede4
 @torch.no_grad()
@@ -64,7 +64,8 @@ def receptive_field(
 ) -> tuple[range, range]:  # rows and columns of the input, pixels; they may reach into the rim of zeros
     "The part of the image that can influence one value of a layer."
     names = [name for name, _ in model.blocks.named_children()]
-    check_choice(layer, *names)
+    if layer not in names:
+        raise InputError(f"layer {layer!r} is unknown: use {', '.join(names)}")
     passed = [part for block in model.blocks[: names.index(layer) + 1] for part in block.modules()]
     first, last = torch.tensor([row, column]), torch.tensor([row, column])
     for part in reversed(passed):  # from the value back to the image

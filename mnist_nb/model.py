@@ -157,9 +157,9 @@ def save_weights(
     facts: dict,  # what is known of the weights, as JSON can hold it
 ):
     "Keep a network with its settings and whatever is known of it, in a file that cannot hold code."
-    network = {"network": type(model).__name__}
+    network = {"network": f"{type(model).__module__}.{type(model).__qualname__}"}
     if type(model) is DigitNet:
-        network |= {"dropout": model.dropout.p, "pool_after": model.pool_after}
+        network = {"network": "DigitNet", "dropout": model.dropout.p, "pool_after": model.pool_after}
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in model.state_dict().items()}
     with whole_file(path) as temporary:
         temporary.write_bytes(save(tensors, {"facts": json.dumps(facts | {"network": network})}))
@@ -175,7 +175,8 @@ def load_weights(
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {})["facts"])
-        model = DigitNet(**only_plain(facts["network"], PLAIN, "the network"))
+        settings = {"pool_after": 4} | only_plain(facts["network"], PLAIN, "the network")  # the first files lack it
+        model = DigitNet(settings.pop("dropout"), **settings)
         model.load_state_dict(load_file(path))
     except InputError as error:
         raise InputError(f"{path}: {error}")

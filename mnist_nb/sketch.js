@@ -1,4 +1,4 @@
-// The page's half of the drawing pad in nbs/07_sketch.ipynb. No library, and nothing is fetched from anywhere.
+// The page's half of the drawing pad in nbs/08_sketch.ipynb. No library, and nothing is fetched from anywhere.
 
 const MOVES = {
   ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0],

@@ -90,8 +90,8 @@ class Recipe:
         return random_affine(images, *strengths, shear=0.0, generator=draws) if any(strengths) else images
 
     def record(self) -> dict:
-        "All fields, as JSON can hold them: a function or a class by its name."
-        return {name: getattr(value, "__name__", value) for name, value in vars(self).items()}
+        "All fields, as JSON can hold them."
+        return {field.name: getattr(self, field.name) for field in fields(Recipe)}
 
 # %% ../nbs/04_train.ipynb #2620f73d
 PRESETS = {
@@ -284,8 +284,8 @@ def lr_range_test(
     "Raise the learning rate by a constant factor at every step, and watch the loss (Smith, arXiv 1506.01186)."
     run, points, rates = start_run(recipe, train), [], np.geomspace(lowest, highest, steps).tolist()
     order, draws = torch.Generator().manual_seed(0), torch.Generator(train.images.device).manual_seed(0)
-    epochs = (augmented_batches(recipe, train, epoch, order, draws) for epoch in range(steps))
-    stream = (batch for epoch in epochs for batch in epoch)
+    passes = (augmented_batches(recipe, train, epoch, order, draws) for epoch in range(steps))
+    stream = (batch for one in passes for batch in one)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for rate, (images, labels) in zip(rates, stream):
@@ -340,13 +340,13 @@ def plot_history(
     figure = new_figure(11, 3.2)
     figure.suptitle(f"{recipe.name}, on {data_name}")
     loss, accuracy, rate = figure.subplots(1, 3)
-    epochs = [row["epoch"] for row in history]
+    ended = [row["epoch"] for row in history]
     for part, style, color in (("train", "o-", "#1f5fa8"), ("valid", "s--", "#d1701f")):
         if f"{part}_loss" in history[0]:
             label = {"train": "training, augmented", "valid": "held-out fold"}[part]
-            loss.plot(epochs, [row[f"{part}_loss"] for row in history], style, color=color, label=label)
+            loss.plot(ended, [row[f"{part}_loss"] for row in history], style, color=color, label=label)
             right = [row[f"{part}_accuracy"] for row in history]
-            accuracy.plot(epochs, right, style, color=color, label=label)
+            accuracy.plot(ended, right, style, color=color, label=label)
     loss.set(title="Loss", xlabel="epoch", ylabel="cross-entropy (nats)")
     accuracy.set(title="Accuracy", xlabel="epoch", ylabel="right (%)")
     accuracy.legend()

@@ -174,7 +174,7 @@ def test_a_stray_temporary_file_does_not_block_a_folder(run, tmp_path):
     assert run("train", "--data", "digits", "--epochs", "1", "--out", "run").returncode == 0
 
 
-def test_where_mnist_is_missing_a_banner_says_so(run, tmp_path):
+def test_where_mnist_is_missing_a_banner_says_so(tmp_path):
     script = (
         "from torchvision.datasets import MNIST; MNIST.mirrors = ['http://127.0.0.1:9/']; "
         "from mnist_nb.cli import app; app(['evaluate'])"

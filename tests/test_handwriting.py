@@ -19,7 +19,7 @@ from mnist_nb.handwriting import fit_reader, load_reader, prepare, read_digit, r
 from mnist_nb.model import load_pretrained, load_weights, pretrained_path, save_weights
 from mnist_nb.photographs import empty_pages, noise_pages, photograph
 from mnist_nb.support import InputError, read_rows, results_path
-from mnist_nb.train import PRESETS
+from mnist_nb.train import PLAIN_RECIPE, PRESETS
 
 
 @pytest.fixture(scope="module")
@@ -288,16 +288,18 @@ def test_calibrate_refuses_weights_of_another_run(data, tmp_path):
     with pytest.raises(InputError, match="mnist-nb train --valid --preset default --seed 0"):
         calibrate(data.train, pretrained_path())  # they were trained on all folds
     right = {"recipe": PRESETS["default"].record(), "seed": 0, "scored_on": "valid"}
-    others = [{"seed": 1}, {"scored_on": "test"}, {"recipe": PRESETS["classic"].record()}, {"recipe": None}]
+    recipes = [PRESETS["classic"].record(), right["recipe"] | {"optimizer": "sgd"}, None]
+    others = [{"seed": 1}, {"scored_on": "test"}, *({"recipe": recipe} for recipe in recipes)]
     for i, other in enumerate(others):
         save_weights(load_pretrained(), tmp_path / f"{i}.safetensors", right | other)
         with pytest.raises(InputError, match=f"{i}.safetensors is not of the run that counts.*--valid"):
             calibrate(data.train, tmp_path / f"{i}.safetensors")
 
 
-def test_calibrate_fits_on_the_fold_that_the_run_held_out(data, tmp_path):
+@pytest.mark.parametrize("more", [{}, PLAIN_RECIPE], ids=["this version", "an earlier one"])
+def test_calibrate_fits_on_the_fold_that_the_run_held_out(data, tmp_path, more):
     seed = load_weights(pretrained_path())[1]["seed"]
-    facts = {"recipe": PRESETS["default"].record(), "seed": seed, "scored_on": "valid"}
+    facts = {"recipe": more | PRESETS["default"].record(), "seed": seed, "scored_on": "valid"}
     save_weights(load_pretrained(), tmp_path / "valid.safetensors", facts)
     row, (_, held) = calibrate(data.train, tmp_path / "valid.safetensors"), hold_out(data.train, seed)
     reader = fit_reader(load_pretrained(), held)

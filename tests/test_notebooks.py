@@ -72,7 +72,7 @@ def test_has_the_parts_of_a_chapter(chapter, notebook):
         assert any(cell.metadata.get("jupyter", {}).get("source_hidden") for cell in code(notebook))
 
 
-def test_checks_something(chapter, notebook):
+def test_checks_something(notebook):
     assert any(re.search(r"\bassert\b", cell.source) for cell in code(notebook))
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from configparser import ConfigParser
 from pathlib import Path
 
+import nbformat
 import pytest
 from conftest import CHAPTERS, ROOT
 
@@ -156,21 +157,36 @@ def test_the_ground_floor_stands_on_nothing():
     assert ours("support") == set() and ours("photographs") <= {"support"}
 
 
-@pytest.mark.parametrize("module", [name for name in SOURCES if "." in name])
-def test_experiments_import_the_core_their_appendix_and_lower_experiments(module):
-    name = module.removeprefix("experiments.")
-    before = {n for n in EXPERIMENTS if name in EXPERIMENTS and EXPERIMENTS[n] < EXPERIMENTS[name]} | {
-        "study",
-        "bench",
-    }
-    allowed = (
-        NUMBERED.keys()
-        | APPENDIX
-        | {f"experiments.{n}" for n in (EXPERIMENTS if name == "bench" else before)}
-    )
-    assert ours(module) <= allowed, ours(module) - allowed
+def may_import(name: str) -> set[str]:
+    "What an experiment may import of the other experiments: the numbered ones before it, and the runner; the bench, all."
     if name == "study":
-        assert not [other for other in ours(module) if other.startswith("experiments.")]
+        return set()
+    if name == "bench":
+        return EXPERIMENTS.keys() | {"study"}
+    return {other for other in EXPERIMENTS if EXPERIMENTS[other] < EXPERIMENTS[name]} | {"study"}
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if "." in name])
+def test_experiments_import_the_core_the_runner_and_lower_experiments(module):
+    allowed = {f"experiments.{name}" for name in may_import(module.removeprefix("experiments."))}
+    assert ours(module) <= NUMBERED.keys() | APPENDIX | allowed, module
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_no_cell_imports_what_comes_after_its_chapter(chapter):
+    "Cells that are not exported, too; only the index and the command line's page look at everything."
+    code = [cell.source for cell in nbformat.read(chapter, 4).cells if cell.cell_type == "code"]
+    tree = ast.parse("\n".join(re.sub(r"^\s*[%!].*", "pass", source, flags=re.M) for source in code if "%pip" not in source))
+    named = {name for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for name in absolute("", node)}
+    used = {name.removeprefix("mnist_nb.") for name in named} & SOURCES.keys()
+    own = re.sub(r"^\d\d_", "", chapter.stem)
+    if chapter.parent.name == "experiments" or own in ("study", "bench"):
+        allowed = NUMBERED.keys() | APPENDIX | {f"experiments.{name}" for name in may_import(own) | {own}}
+    elif own in NUMBERED:
+        allowed = {name for name in NUMBERED if NUMBERED[name] <= NUMBERED[own]} | APPENDIX
+    else:
+        allowed = NUMBERED.keys() | APPENDIX if own in APPENDIX else SOURCES.keys()
+    assert used <= allowed, used - allowed
 
 
 def test_no_module_imports_itself_over_others():
@@ -213,13 +229,7 @@ def test_no_module_shares_its_name_with_a_public_function():
 
 # What must be installed
 
-OPTIONAL = {
-    "onnx",
-    "onnxruntime",
-    "anywidget",
-    "traitlets",
-    "IPython",
-}  # imported inside functions that say so where they are missing
+OPTIONAL = {"onnx", "onnxruntime", "anywidget", "traitlets", "IPython"}  # only where needed; each says so where it is missing
 PACKAGES = {
     "PIL": "pillow",
     "sklearn": "scikit-learn",
@@ -254,6 +264,18 @@ def test_every_imported_package_is_declared_with_a_floor():
         if not re.match(r">=\d", bound):
             wrong[package] = bound or "no floor"
     assert not wrong
+
+
+def test_what_tools_and_tests_import_is_declared_too():
+    "With the names under which it is installed; pytest's own and the checkout's modules aside."
+    files = [*(ROOT / "tools").glob("*.py"), *(ROOT / "tests").glob("*.py")]
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    statements = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {name.partition(".")[0] for node in statements for name in absolute("", node)}
+    ours = {"mnist_nb", "conftest"} | {path.stem for path in files}
+    asked = {key: bound for kind in ("requirements", "app_requirements", "dev_requirements") for key, bound in requirements(kind).items()}
+    needed = {PACKAGES.get(name, name).lower() for name in names - set(sys.stdlib_module_names) - ours}
+    assert {"nbformat", "psutil", "pytest"} <= needed and needed <= asked.keys(), needed - asked.keys()
 
 
 def test_what_is_declared_is_imported_and_nothing_is_capped():

@@ -61,7 +61,7 @@ def test_rows_hold_together(rows):
 
 
 def test_the_printed_table_has_a_line_for_each_row(rows):
-    text = bench.format_rows(rows)
+    text = speed.format_rows(rows)
     assert all(row["what"] in text for row in rows) and rows[0]["hardware"] in text.splitlines()[0]
 
 
@@ -78,7 +78,7 @@ def test_turns_are_taken():
     assert calls == list("abc") * 3 and {len(r) for r in rates.values()} == {2}
 
 
-def test_the_floor_holds_the_arithmetic_of_a_step(digits):
+def test_the_floor_holds_the_arithmetic_of_a_step():
     "Counted by PyTorch on a real step: forwards and backwards, all convolutions, nothing else."
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -89,7 +89,7 @@ def test_the_floor_holds_the_arithmetic_of_a_step(digits):
         assert counter.get_total_flops() == pytest.approx(4 * 1e9 * speed.gigaflops(model))
 
 
-def test_the_convolutions_are_timed_in_the_order_of_the_network(digits):
+def test_the_convolutions_are_timed_in_the_order_of_the_network():
     recorded = speed.recorded_convolutions(DigitNet(pool_after=3), torch.rand(2, 1, 28, 28))
     assert [tuple(c.x.shape[1:]) for c in recorded] == [
         (1, 28, 28), (8, 14, 14), (16, 14, 14), (16, 7, 7), (16, 7, 7), (16, 7, 7), (32, 1, 1),

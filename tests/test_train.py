@@ -1,6 +1,7 @@
 """Training: the same bits each time, resume from every epoch, and a recount by hand that agrees."""
 
 import functools
+import importlib
 import inspect
 import json
 import math
@@ -11,16 +12,18 @@ import torch
 import torch.nn.functional as F
 from conftest import bits
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from mnist_nb import PRESETS, DigitNet, Recipe, evaluate, fit
 from mnist_nb.data import FACTS, DigitData, LabelledImages, batches, embedded_digits, hold_out, to_input
 from mnist_nb.experiments import study
-from mnist_nb.experiments.many import fit_many
+from mnist_nb.experiments.many import GroupedDropout, fit_many, joint_batches, joint_run
 from mnist_nb.experiments.variants import (
     Averaged,
     FreeNet,
     LinearNet,
     Variant,
+    VariantParts,
     linear,
     muon,
     separable,
@@ -147,6 +150,14 @@ def test_networks_trained_at_once_are_those_that_each_would_be_alone(little):
         assert close < 0.05 * far
     with pytest.raises(InputError, match="plain Recipe only, not by a Variant"):
         fit_many(varied(recipe, ["optimizer=sgd"]), little.train, [3, 5])
+
+
+def test_networks_trained_together_are_seeded_by_the_call_and_not_by_the_first_batch(little):
+    runs = [start_run(ONE, little.train, seed) for seed in (3, 5)]
+    joint = joint_run(runs)
+    joint_batches(runs, joint, epoch=0)  # no batch is taken
+    (dropout,) = [layer for layer in joint.model.modules() if isinstance(layer, GroupedDropout)]
+    assert [g.initial_seed() for g in dropout.generators] == [epoch_seeds(seed, 0)[2] for seed in (3, 5)]
 
 
 # The test images are not read
@@ -325,7 +336,7 @@ def test_a_senseless_recipe_is_one_sentence(kind, wrong):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"widths": (8, 16)}, {"widths": (8, -1, 8)}, {"widths": (8, "x", 8)}, {"widths": (8, 16.0, 8)},
+    [{"widths": 7}, {"widths": None}, {"widths": [8, 16, 16]}, {"widths": (8, 16)}, {"widths": (8, -1, 8)}, {"widths": (8, "x", 8)}, {"widths": (8, 16.0, 8)},
      {"widths": (8,) * 21}, {"first_pool": 5}, {"first_pool": 0}, {"pool_after": 6}, {"pool_after": 1},
      {"muon_lr": 0.0}, {"muon_lr": "fast"}, {"ema_decay": 1.0},
      {"ema_every": 0}, {"ema_every": 1.5}, {"shear": 81.0}, {"plain_epochs": -1}, {"final_div_factor": 0.5}],
@@ -445,21 +456,45 @@ def test_a_stored_recipe_that_is_not_plain_is_refused_by_the_name_of_its_field(t
         )
 
 
-VARIANTS = [recipe for recipe in RECIPES if type(recipe) is Variant] + [Variant()]
+VARIANTS = [recipe for recipe in RECIPES if type(recipe) is Variant]
 
 
 @pytest.mark.parametrize("recipe", VARIANTS, ids=lambda recipe: recipe.name)
 def test_a_variant_is_stored_by_names_and_never_read_as_a_plain_recipe(tmp_path, recipe):
     record = json.loads(json.dumps(recipe.record()))
-    assert record["optimizer"] == recipe.optimizer.__name__ and record["conv"] == recipe.conv.__name__
-    assert record["network"] == recipe.network.__name__ and record["widths"] == list(recipe.widths)
-    with pytest.raises(InputError, match=f"network '{recipe.network.__name__}'.*variant"):
+    others = {field: record[field] for field in record if field not in DEFAULT.record()}
+    parts = {field.name for field in fields(VariantParts) if getattr(recipe, field.name) != field.default}
+    assert others.keys() == parts and parts
+    for field, value in others.items():
+        part = getattr(recipe, field)
+        if callable(part):
+            module, _, name = value.rpartition(".")
+            assert getattr(importlib.import_module(module), name) is part
+        else:
+            assert value == (list(part) if isinstance(part, tuple) else part)
+        alone = DEFAULT.record() | {field: value}  # each is enough to be refused, by its own name
+        with pytest.raises(InputError, match=rf"recipe.json.*\b{field}\b"):
+            read_recipe(stored(tmp_path / "recipe.json", alone))
+    with pytest.raises(InputError) as error:
         read_recipe(stored(tmp_path / "recipe.json", record))
-    for field in PLAIN_RECIPE:  # nor where what it calls its network is lost
-        record.pop("network", None)
-        with pytest.raises(InputError, match=r"recipe.json.*(unknown|variant)"):
-            read_recipe(stored(tmp_path / "recipe.json", record))
-        record.pop(field, None)
+    assert all(field in str(error.value) for field in parts & PLAIN_RECIPE.keys())
+
+
+def relu():
+    "Another function of that name."
+    return nn.ReLU6()
+
+
+def test_parts_of_one_name_are_told_apart_where_they_are_stored(little, tmp_path):
+    recipe, other = Variant(epochs=1), Variant(epochs=1, activation=relu)
+    assert recipe.activation.__name__ == relu.__name__ and recipe.record() != other.record()
+    measure(recipe, little.train, little.test, False, 0, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match="belongs to another run"):
+        measure(other, little.train, little.test, False, 0, tmp_path / "checkpoint.pt", resume=True)
+
+
+def test_a_variant_that_changes_nothing_is_stored_as_the_recipe_whose_bits_it_has():
+    assert as_recipe(Variant(epochs=1).record(), "it") == replace(DEFAULT, epochs=1)
 
 
 # Checkpoints
@@ -625,5 +660,5 @@ def test_a_linear_network_learns_and_its_weights_are_no_digitnet(tmp_path):
     right = 100 * logistic.score(digits.test.images.flatten(1) / 255, digits.test.labels)
     assert abs(evaluate(model, digits.test).accuracy - right) < 6
     save_weights(model, tmp_path / "linear.safetensors", {})
-    with pytest.raises(InputError, match="network 'LinearNet', not 'DigitNet': that is a variant"):
+    with pytest.raises(InputError, match=r"network '[\w.]+\.LinearNet', not 'DigitNet': that is a variant"):
         load_weights(tmp_path / "linear.safetensors")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRAIN_AND_SAY', 'fetch_only', 'augmentation', 'inference', 'latencies', 'several_networks', 'scaling',
            'memory_of_training', 'compile_works', 'half_precision_step', 'with_threads', 'rows_of', 'contestants',
-           'tables', 'run_bench', 'format_rows']
+           'tables', 'run_bench']
 
 # %% ../../nbs/appendix/bench.ipynb #7c78b84d
 import math
@@ -269,21 +269,3 @@ def run_bench(
     rows += rows_of("peak memory", {"training fast, a fresh process": [memory_of_training("fast", data.name)]}, "GB")
     facts = {"data": data.name} | machine(data.train.images.device)
     return [row | {key: f"{row[key]:.5g}" for key in ("value", "lowest", "highest", "ratio")} | facts for row in rows]
-
-# %% ../../nbs/appendix/bench.ipynb #635c06a8
-def format_rows(
-    rows: list[dict],  # a row for each figure
-) -> str:
-    "The table to print; the ratio is to the first line of each part."
-    lines, part = [], None
-    for row in rows:
-        if row["table"] != part:
-            part = row["table"]
-            epoch = "s an epoch" if row["unit"] == "images/s" else ""
-            lines += ["", f"{part:44}{row['unit']:>12}{'lowest':>11}{'highest':>11}{'ratio':>8}{epoch:>13}"]
-        value = float(row["value"])
-        seconds = f"{60_000 / value:13.2f}" if row["unit"] == "images/s" else ""
-        lowest, highest, ratio = (float(row[key]) for key in ("lowest", "highest", "ratio"))
-        lines.append(f"  {row['what']:42}{value:12,.5g}{lowest:11,.5g}{highest:11,.5g}{ratio:8.3g}{seconds}")
-    first = "{hardware}, {threads} threads, {versions}, data: {data}".format(**rows[0])
-    return "\n".join([first, *lines])

@@ -49,7 +49,7 @@ class GroupedDropout(nn.Module):
     def __init__(
         self,
         p: float,  # probability
-        generators: list[torch.Generator],  # one for each network, shared by all layers
+        generators: list[torch.Generator],  # one for each network
     ):
         super().__init__()
         self.p, self.generators = p, generators
@@ -75,7 +75,7 @@ def group(
             setattr(joint.get_submodule(parent), child, group_convolutions(same))
         elif isinstance(layer, nn.BatchNorm2d):
             setattr(joint.get_submodule(parent), child, group_norms(same))
-        elif isinstance(layer, nn.Dropout | nn.Dropout2d):
+        elif isinstance(layer, nn.Dropout):
             setattr(joint.get_submodule(parent), child, GroupedDropout(layer.p, generators))
     return joint.train(models[0].training).to(memory_format=torch.channels_last)
 
@@ -116,7 +116,7 @@ def joint_run(
 # %% ../../nbs/experiments/08_many.ipynb #a0c29d05
 def joint_batches(
     runs: list[Run],  # of one recipe
-    joint: Run,  # of their group; its dropout is seeded here
+    joint: Run,  # of their group; its dropout is seeded when this is called
     epoch: int,  # counted from 0
 ) -> Iterator[tuple[Tensor, Tensor]]:  # float32 [B, K, 28, 28] and int64 [B, K]
     "One epoch: to each network its own images, in its own order, by its own augmentation."
@@ -130,8 +130,8 @@ def joint_batches(
         if isinstance(layer, GroupedDropout):
             for generator, seed in zip(layer.generators, dropouts):
                 generator.manual_seed(seed)
-    for parts in zip(*streams):
-        yield torch.cat([images for images, _ in parts], 1), torch.stack([labels for _, labels in parts], 1)
+    joined = zip(*streams)
+    return ((torch.cat([x for x, _ in parts], 1), torch.stack([y for _, y in parts], 1)) for parts in joined)
 
 # %% ../../nbs/experiments/08_many.ipynb #7eaeb11b
 def joint_step(

@@ -22,7 +22,7 @@ from ..model import load_weights, predict_logits, pretrained_path
 from ..photographs import empty_pages, letters, noise_pages, photograph, scenes
 from ..runs import machine
 from ..support import InputError
-from ..train import as_recipe, fit
+from ..train import PLAIN_RECIPE, as_recipe, fit
 
 # %% ../../nbs/experiments/09_reading.ipynb #4501cdb3
 def see(
@@ -123,8 +123,9 @@ def calibrate(
         model = fit(recipe, rest, held, seed, progress=True)[0]
     else:
         model, facts = load_weights(weights)
-        made_by = {"recipe": recipe.record(), "seed": seed, "scored_on": "valid"}
-        if {key: facts.get(key) for key in made_by} != made_by:
+        stored, made_by = facts.get("recipe"), (facts.get("seed"), facts.get("scored_on"))
+        same = isinstance(stored, dict) and PLAIN_RECIPE | stored == PLAIN_RECIPE | recipe.record()
+        if not same or made_by != (seed, "valid"):
             asked = f"mnist-nb train --valid --preset {recipe.name} --seed {seed}"
             raise InputError(f"{weights} is not of the run that counts: {asked}")
     reader, logits = fit_reader(model, held), predict_logits(model, held.images)

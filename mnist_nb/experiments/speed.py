@@ -6,9 +6,10 @@
 __all__ = ['Work', 'EXAMPLES_EPOCHS', 'EXAMPLES_BATCH', 'QUICK', 'CHANGES_OF_QUICK', 'CHOICES', 'FAST', 'PLANS', 'interleaved',
            'endless', 'training_work', 'ours', 'write_idx', 'usual_transform', 'usual_batches', 'fed_the_usual_way',
            'ExamplesNet', 'examples_training', 'Convolution', 'recorded_convolutions', 'convolutions_alone', 'floor',
-           'gigaflops', 'matrix_products', 'ceiling', 'batch_by_batch', 'untuned', 'stages_of_speed']
+           'gigaflops', 'matrix_products', 'ceiling', 'batch_by_batch', 'untuned', 'stages_of_speed', 'format_rows']
 
 # %% ../../nbs/experiments/07_speed.ipynb #77c6245d
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -53,8 +54,8 @@ def endless(
 ) -> Iterator[tuple[Tensor, Tensor]]:  # float [B, 1, 28, 28] and int64 [B]
     "Augmented batches of one epoch after the other."
     order, draws = torch.Generator().manual_seed(run.seed), torch.Generator(run.train.images.device).manual_seed(run.seed)
-    while True:
-        yield from augmented_batches(run.recipe, run.train, 0, order, draws)
+    epochs = (augmented_batches(run.recipe, run.train, 0, order, draws) for _ in itertools.count())
+    return itertools.chain.from_iterable(epochs)
 
 # %% ../../nbs/experiments/07_speed.ipynb #82c9e35c
 def training_work(
@@ -334,6 +335,24 @@ def stages_of_speed(
         f"batches of {fast.batch_size}": ours(whole_batch, train, images),
         f"second pooling after conv{fast.pool_after}: fast": ours(fast, train, images),
     }
+
+# %% ../../nbs/experiments/07_speed.ipynb #635c06a8
+def format_rows(
+    rows: list[dict],  # a row for each figure
+) -> str:
+    "The table to print; the ratio is to the first line of each part."
+    lines, part = [], None
+    for row in rows:
+        if row["table"] != part:
+            part = row["table"]
+            epoch = "s an epoch" if row["unit"] == "images/s" else ""
+            lines += ["", f"{part:44}{row['unit']:>12}{'lowest':>11}{'highest':>11}{'ratio':>8}{epoch:>13}"]
+        value = float(row["value"])
+        seconds = f"{60_000 / value:13.2f}" if row["unit"] == "images/s" else ""
+        lowest, highest, ratio = (float(row[key]) for key in ("lowest", "highest", "ratio"))
+        lines.append(f"  {row['what']:42}{value:12,.5g}{lowest:11,.5g}{highest:11,.5g}{ratio:8.3g}{seconds}")
+    first = "{hardware}, {threads} threads, {versions}, data: {data}".format(**rows[0])
+    return "\n".join([first, *lines])
 
 # %% ../../nbs/experiments/07_speed.ipynb #e75002ed
 QUICK = Recipe(name="quick", epochs=4, batch_size=128, max_lr=0.015, pool_after=3)  # where the search for `fast` began

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VARIANT_RANGES', 'PARTS', 'full', 'separable', 'relu', 'FreeBlock', 'average', 'maximum', 'mixed', 'share', 'FreeNet',
            'LinearNet', 'linear', 'orthogonalised', 'Muon', 'Joined', 'adamw', 'sgd', 'muon', 'Averaged', 'check_parts',
-           'Variant', 'varied']
+           'VariantParts', 'Variant', 'varied']
 
 # %% ../../nbs/experiments/01_variants.ipynb #d327dadf
 from collections import OrderedDict
@@ -33,8 +33,8 @@ def separable(channels_in: int, channels_out: int, bias: bool) -> nn.Module:
     "One window for each channel, then a 1x1 convolution: 9·in + in·out weights; one input channel has nothing to separate."
     if channels_in == 1:
         return full(channels_in, channels_out, bias)
-    alone = nn.Conv2d(channels_in, channels_in, 3, padding=1, groups=channels_in, bias=False)
-    return nn.Sequential(alone, nn.Conv2d(channels_in, channels_out, 1, bias=bias))
+    depthwise = nn.Conv2d(channels_in, channels_in, 3, padding=1, groups=channels_in, bias=False)
+    return nn.Sequential(depthwise, nn.Conv2d(channels_in, channels_out, 1, bias=bias))
 
 # %% ../../nbs/experiments/01_variants.ipynb #c0bd6ed6
 def relu() -> nn.ReLU:
@@ -269,17 +269,19 @@ def check_parts(parts: "Variant"):
         if field.type is Callable or name == "norm" and value is not None:
             if not callable(value) or "<" in getattr(value, "__qualname__", "<"):  # a lambda, or local to a function
                 raise InputError(f"{name} must be a function or a class of a module, not {value!r}: it is stored by name")
-    widths, last = parts.widths, len(parts.widths) - 1
-    if not 3 <= len(widths) <= 20 or not all(type(width) is int and 1 <= width <= 1024 for width in widths):
-        raise InputError(f"widths must be 3 to 20 whole numbers from 1 to 1024, not {widths}")
+    widths = parts.widths
+    whole = isinstance(widths, tuple) and all(type(width) is int and 1 <= width <= 1024 for width in widths)
+    if not whole or not 3 <= len(widths) <= 20:
+        raise InputError(f"widths must be a tuple of 3 to 20 whole numbers from 1 to 1024, not {widths!r}")
+    last = len(widths) - 1
     for name, low, high in (("first_pool", 1, last - 1), ("pool_after", parts.first_pool + 1, last)):
         if getattr(parts, name) not in range(low, high + 1):
             raise InputError(f"with {len(widths)} widths {name} must be from {low} to {high}, not {getattr(parts, name)!r}")
 
-# %% ../../nbs/experiments/01_variants.ipynb #67b80fed
+# %% ../../nbs/experiments/01_variants.ipynb #14d16aec
 @dataclass(frozen=True)
-class Variant(Recipe):
-    "A recipe of which some parts are others; a part is a class or a function, which a worker process can import."
+class VariantParts:
+    "What a plain recipe has built in; a part is a class or a function of a module, which a worker process can import."
 
     network: Callable = FreeNet  # from the recipe, the mean and the deviation of the pixels
     widths: tuple[int, ...] = (8, 16, 16, 16, 16, 32)  # the channels of all convolutions but the last
@@ -298,6 +300,11 @@ class Variant(Recipe):
     plain_epochs: int = 0  # at the end, without augmentation
     ema_decay: float = 0.0  # of the averaged weights, per update; 0: no average
     ema_every: int = 4  # steps between two updates of the average
+
+# %% ../../nbs/experiments/01_variants.ipynb #67b80fed
+@dataclass(frozen=True)
+class Variant(VariantParts, Recipe):
+    "A recipe of which some parts are others."
 
     def __post_init__(self):
         check_ranges(self, RANGES | {"pool_after": (2, 19)} | VARIANT_RANGES)
@@ -325,6 +332,13 @@ class Variant(Recipe):
         strengths = (self.rotation, self.translation, self.scale, self.shear)
         plain = epoch >= self.epochs - self.plain_epochs or not any(strengths)
         return images if plain else random_affine(images, *strengths, draws)
+
+    def record(self) -> dict:
+        "The fields of a plain recipe, and what differs from its parts; a function or a class by its full name."
+        parts = {field.name: getattr(self, field.name) for field in fields(VariantParts)}
+        others = {name: part for name, part in parts.items() if part != getattr(VariantParts, name)}
+        names = {name: f"{part.__module__}.{part.__qualname__}" for name, part in others.items() if callable(part)}
+        return super().record() | others | names
 
 # %% ../../nbs/experiments/01_variants.ipynb #8b796353
 PARTS = {  # by the words in the name of a stored run
