@@ -175,7 +175,7 @@ def load_weights(
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {})["facts"])
-        settings = {"pool_after": 4} | only_plain(facts["network"], PLAIN, "the network")  # the first files lack it
+        settings = {"pool_after": 4} | only_plain(facts["network"], PLAIN, "the network")  # old files lack it
         model = DigitNet(settings.pop("dropout"), **settings)
         model.load_state_dict(load_file(path))
     except InputError as error:
