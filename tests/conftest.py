@@ -4,7 +4,9 @@ import functools
 import http.server
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -65,6 +67,13 @@ def little() -> DigitData:
 def bits(model: nn.Module) -> torch.Tensor:
     "All weights and statistics of a network, one after the other."
     return torch.cat([tensor.double().flatten() for tensor in model.state_dict().values()])
+
+
+def execute(chapter: Path, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    "Run a copy of a chapter in a real kernel, in a folder and with an environment of its own; the copy keeps the outputs."
+    shutil.copy(chapter, folder)
+    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", chapter.name]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

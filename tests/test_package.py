@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import CHAPTERS, ROOT
+from conftest import CHAPTERS, ROOT, execute
 
 PACKAGE = ROOT / "mnist_nb"
 SOURCES = {  # by dotted name, without the package's own
@@ -243,7 +243,7 @@ def third_party(module: str) -> set[str]:
 
 
 def requirements(key: str) -> dict[str, str]:
-    "What settings.ini asks for, by name: `>=` and a version."
+    "What settings.ini asks for: the bounds on the version, by name."
     config = ConfigParser()
     config.read(ROOT / "settings.ini", encoding="utf-8")
     parts = [re.fullmatch(r"([\w.-]+)(\[\w,]+)?(.*)", word) for word in config["DEFAULT"][key].split()]
@@ -267,7 +267,7 @@ def test_every_imported_package_is_declared_with_a_floor():
 
 
 def test_what_tools_and_tests_import_is_declared_too():
-    "With the names under which it is installed; pytest's own and the checkout's modules aside."
+    "By the names under which it is installed."
     files = [*(ROOT / "tools").glob("*.py"), *(ROOT / "tests").glob("*.py")]
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     statements = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -310,18 +310,7 @@ def test_each_chapter_runs_alone_in_an_empty_folder(installed, tmp_path):
     def alone(chapter):
         folder = tmp_path / chapter.stem
         folder.mkdir()
-        shutil.copy(chapter, folder)
-        command = [
-            sys.executable,
-            "-m",
-            "nbconvert",
-            "--to",
-            "notebook",
-            "--execute",
-            "--inplace",
-            chapter.name,
-        ]
-        return subprocess.run([*command], cwd=folder, env=installed, capture_output=True, text=True)
+        return execute(chapter, folder, installed)
 
     with ThreadPoolExecutor(2) as pool:
         done = dict(zip(CHAPTERS, pool.map(alone, CHAPTERS)))
