@@ -52,10 +52,16 @@ def sample(
 ) -> Tensor:  # float [N, C, S, S]; what comes in from outside is 0
     "Fetch every pixel from where it came from, mixing its four neighbours there."
     side = images.shape[-1]
-    line = (torch.arange(side, dtype=matrices.dtype, device=images.device) * 2 + 1) / side - 1  # the pixels' middles
-    points = torch.stack([line.repeat(side), line.repeat_interleave(side), torch.ones_like(line).repeat(side)])  # x, y, 1
+    line = (
+        torch.arange(side, dtype=matrices.dtype, device=images.device) * 2 + 1
+    ) / side - 1  # the pixels' middles
+    points = torch.stack(
+        [line.repeat(side), line.repeat_interleave(side), torch.ones_like(line).repeat(side)]
+    )  # x, y, 1
     origins = (matrices.reshape(-1, 3) @ points).view(-1, 2, side, side)  # one product for all images
-    return F.grid_sample(images, origins.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(
+        images, origins.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False
+    )
 
 # %% ../nbs/03_augment.ipynb #dcc2dddf
 def check_affine(
@@ -105,5 +111,7 @@ def random_affine(
     draw = torch.rand(len(images), 5, device=images.device, generator=generator) * 2 - 1
     side = images.shape[-1]
     shift = draw[:, 1:3] * translation * side
-    matrices = backward_matrices(draw[:, 0] * rotation, shift, 1 + draw[:, 3] * scale, draw[:, 4] * shear, side)
+    matrices = backward_matrices(
+        draw[:, 0] * rotation, shift, 1 + draw[:, 3] * scale, draw[:, 4] * shear, side
+    )
     return sample(images, matrices)

@@ -177,7 +177,8 @@ def embedded_digits() -> DigitData:
 
 # %% ../nbs/00_data.ipynb #8c28ea86
 def load_mnist(
-    source: str | None = None,  # `auto`, `mnist` or `digits`; else the variable `$MNIST_NB_SOURCE`, else `auto`
+    source: str
+    | None = None,  # `auto`, `mnist` or `digits`; else the variable `$MNIST_NB_SOURCE`, else `auto`
     folder: str | Path | None = None,  # holds `MNIST/raw/`; else `$MNIST_NB_DATA`, else a cache
     device: str | torch.device = "cpu",  # where the tensors are to lie
 ) -> DigitData:  # its `name` says which data set it is
@@ -235,7 +236,9 @@ class Facts(NamedTuple):
 
 
 FACTS = {
-    "mnist": Facts(60_000, 10_000, 0.1307, 0.3081, (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)),
+    "mnist": Facts(
+        60_000, 10_000, 0.1307, 0.3081, (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
+    ),
     "digits": Facts(1_500, 297, 0.1555, 0.2796, (151, 157, 142, 155, 143, 157, 151, 148, 151, 145)),
 }
 

@@ -25,7 +25,9 @@ def check_packages():
     "An `InputError` that says what to install, where a package that this chapter needs is missing."
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise InputError(f"export needs {' and '.join(missing)}, which this Python lacks: pip install {' '.join(PACKAGES)}")
+        raise InputError(
+            f"export needs {' and '.join(missing)}, which this Python lacks: pip install {' '.join(PACKAGES)}"
+        )
 
 # %% ../nbs/09_export.ipynb #727b425b
 class FromBytes(nn.Module):
@@ -52,11 +54,25 @@ def write_onnx(
     import onnx
 
     example, batch = torch.zeros(2, 28, 28, dtype=torch.uint8), torch.export.Dim("batch")
-    options = {"input_names": ["images"], "output_names": ["logits"], "dynamic_shapes": {"images": {0: batch}}}
-    program = torch.onnx.export(FromBytes(model), (example,), dynamo=True, external_data=False, verbose=False, **options)
+    options = {
+        "input_names": ["images"],
+        "output_names": ["logits"],
+        "dynamic_shapes": {"images": {0: batch}},
+    }
+    program = torch.onnx.export(
+        FromBytes(model), (example,), dynamo=True, external_data=False, verbose=False, **options
+    )
     graph = program.model_proto
-    for part in (*graph.graph.node, *graph.graph.value_info, *graph.graph.input, *graph.graph.output, graph.graph):
-        del part.metadata_props[:]  # where in this machine's files each operation came from: nobody else's business
+    for part in (
+        *graph.graph.node,
+        *graph.graph.value_info,
+        *graph.graph.input,
+        *graph.graph.output,
+        graph.graph,
+    ):
+        del part.metadata_props[
+            :
+        ]  # where in this machine's files each operation came from: nobody else's business
     onnx.checker.check_model(graph, full_check=True)
     Path(path).write_bytes(graph.SerializeToString(deterministic=True))
 
@@ -114,5 +130,8 @@ def export_onnx(
         write_onnx(model, temporary)
         found = agreement(predict_logits(model, images).cpu(), onnx_logits(onnx_session(temporary), images))
         if found.same < found.images or not found.largest <= 1e-4:
-            raise InputError(f"{path} was not written: onnxruntime and PyTorch differ ({found}); report it with your versions")
+            raise InputError(
+                f"{path} was not written: onnxruntime and PyTorch differ ({found}); "
+                "report it with your versions"
+            )
     return found

@@ -58,14 +58,17 @@ def open_picture(
 
 # %% ../nbs/07_handwriting.ipynb #0bdf4a06
 def from_array(
-    array: np.ndarray | Tensor,  # [H, W], [H, W, 3] or [H, W, 4]; bytes, 16 bits, true and false, or floats from 0 to 1
+    array: np.ndarray
+    | Tensor,  # [H, W], [H, W, 3] or [H, W, 4]; bytes, 16 bits, true and false, or floats from 0 to 1
 ) -> "PIL.Image.Image":
     "A picture from numbers; an `InputError` that says what was expected."
     from PIL import Image
 
     array = np.asarray(array.cpu() if isinstance(array, Tensor) else array)
     if not (array.ndim == 2 or array.ndim == 3 and array.shape[2] in (3, 4)) or array.size == 0:
-        raise InputError(f"array: expected shape [H, W], [H, W, 3] or [H, W, 4], not empty, got {list(array.shape)}")
+        raise InputError(
+            f"array: expected shape [H, W], [H, W, 3] or [H, W, 4], not empty, got {list(array.shape)}"
+        )
     if array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):  # NaN fails here, too
             raise InputError("array: expected floats from 0 to 1, got others, NaN or infinity: divide by 255")
@@ -83,7 +86,10 @@ def on_paper(
 ) -> np.ndarray:  # float32 [H, W], 0 to 255
     "Grey levels with the transparent parts filled: as the rest of the page, or, behind strokes alone, as their opposite."
     image = image.convert("RGBA")
-    grey, alpha = np.asarray(image.convert("L"), np.float32), np.asarray(image.getchannel("A"), np.float32) / 255
+    grey, alpha = (
+        np.asarray(image.convert("L"), np.float32),
+        np.asarray(image.getchannel("A"), np.float32) / 255,
+    )
     solid = grey[alpha > 0.5]
     middle = np.median(solid) if solid.size else 0
     paper = middle if alpha.mean() > 0.5 else 255 * (middle < 128)
@@ -124,7 +130,9 @@ def read_page(
         check_size(picture.size, "picture")
         return grey_page(picture)
     if not isinstance(picture, (str, Path)):
-        raise TypeError(f"picture: expected a path, a Pillow image, an array or a tensor, got {type(picture).__name__}")
+        raise TypeError(
+            f"picture: expected a path, a Pillow image, an array or a tensor, got {type(picture).__name__}"
+        )
     with open_picture(picture) as image:
         try:
             image.draft("L", (PAGE, PAGE))  # a large JPEG is decoded at a fraction of its size

@@ -73,7 +73,13 @@ def plot_confusion(
             dark = row != column and mistakes[row, column] < 0.6 * mistakes.nan_to_num().max()
             count, color = int(matrix[row, column]), "white" if dark else "black"
             axes.text(column, row, count, ha="center", va="center", fontsize=7, color=color)
-    axes.set(title=f"Confusions, {data_name}", xlabel="predicted", ylabel="label", xticks=range(10), yticks=range(10))
+    axes.set(
+        title=f"Confusions, {data_name}",
+        xlabel="predicted",
+        ylabel="label",
+        xticks=range(10),
+        yticks=range(10),
+    )
     figure.colorbar(colours, label="images")
     return figure
 

@@ -30,7 +30,9 @@ def lay_out(
     large = large.rotate(rng.uniform(-10, 10), Image.Resampling.BICUBIC, expand=True)
     large.thumbnail((side, side))
     page = Image.new("L", (side, side))
-    page.paste(large, (int(rng.integers(0, side - large.width + 1)), int(rng.integers(0, side - large.height + 1))))
+    page.paste(
+        large, (int(rng.integers(0, side - large.width + 1)), int(rng.integers(0, side - large.height + 1)))
+    )
     return page, height
 
 # %% ../nbs/appendix/photographs.ipynb #bd1151b7
@@ -55,7 +57,9 @@ def photograph(
     page, height = lay_out(image, rng)
     paper, pen = rng.uniform(170, 255), rng.uniform(0, 90)
     grey = (paper + (pen - paper) / 255 * np.asarray(page, np.float32)) * light(page.width, rng)
-    blurred = Image.fromarray(grey.round().astype(np.uint8)).filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.015) * height))
+    blurred = Image.fromarray(grey.round().astype(np.uint8)).filter(
+        ImageFilter.GaussianBlur(rng.uniform(0, 0.015) * height)
+    )
     noise = rng.uniform(0, 8) * rng.standard_normal(grey.shape, np.float32)
     pixels = (np.asarray(blurred) + noise).round().clip(0, 255).astype(np.uint8)
     quality, files = int(rng.integers(40, 96)), []
@@ -73,7 +77,9 @@ def empty_pages(
     "Pages without a digit, of any grey, in uneven light, with a camera's noise."
     pages = []
     for side in rng.integers(200, 601, count).tolist():
-        page = rng.uniform(30, 255) * light(side, rng) + rng.uniform(0, 8) * rng.standard_normal((side, side), np.float32)
+        page = rng.uniform(30, 255) * light(side, rng) + rng.uniform(0, 8) * rng.standard_normal(
+            (side, side), np.float32
+        )
         pages.append(page.round().clip(0, 255).astype(np.uint8))
     return pages
 
@@ -99,7 +105,9 @@ def letters() -> tuple[list[np.ndarray], list[str]]:  # pages, each uint8 [120, 
     pages, names = [], []
     for family in ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono"):
         for weight in ("normal", "bold"):
-            path = font_manager.findfont(font_manager.FontProperties(family=family, weight=weight), fallback_to_default=False)
+            path = font_manager.findfont(
+                font_manager.FontProperties(family=family, weight=weight), fallback_to_default=False
+            )
             font = ImageFont.truetype(path, 80)
             for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz":
                 page = Image.new("L", (120, 120), 240)

@@ -109,7 +109,9 @@ def load_checkpoint(
     if file != Path(path):
         warnings.warn(f"{path} is damaged or missing: going on from {file.name} before it", stacklevel=2)
     if state["identity"] != identity(run):
-        raise InputError(f"{file} belongs to another run (its recipe, data, seed or fold): start in another folder")
+        raise InputError(
+            f"{file} belongs to another run (its recipe, data, seed or fold): start in another folder"
+        )
     for part in ("model", "optimizer", "schedule"):
         getattr(run, part).load_state_dict(state[part])
     run.history = state["history"]
@@ -194,7 +196,8 @@ JUDGED = {
 }
 REMARKS = {
     "mnist": "At least 15 of MNIST's 10,000 test labels are wrong or undecidable, so 100% is not to be had.",
-    "digits": "This is NOT MNIST: the embedded digits of scikit-learn served. The figures say nothing about MNIST.",
+    "digits": "This is NOT MNIST: the embedded digits of scikit-learn served. "
+    "The figures say nothing about MNIST.",
 }
 
 # %% ../nbs/appendix/runs.ipynb #58ed3bc9
@@ -218,7 +221,11 @@ def write_run(
     accuracy = {row["data"]: row["accuracy"]} if row["scored_on"] == "test" else {}
     if row["data"] == "mnist":
         accuracy["digits"] = round(evaluate(model.cpu(), embedded_digits().test).accuracy, 4)
-    facts = row | {f"{row['scored_on']}_accuracy": row["accuracy"], "recipe": recipe.record(), "accuracy": accuracy}
+    facts = row | {
+        f"{row['scored_on']}_accuracy": row["accuracy"],
+        "recipe": recipe.record(),
+        "accuracy": accuracy,
+    }
     save_weights(model, folder / "model.safetensors", facts)
     write_rows(folder / "history.csv", history)
     with whole_file(folder / "curves.png") as temporary:

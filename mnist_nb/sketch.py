@@ -120,7 +120,9 @@ def plot_answer(
         parts[name].set(title=title, xticks=[], yticks=[])
     bars = parts["bars"].barh(range(10), answer.probabilities, color="#1f5fa8")
     parts["bars"].bar_label(bars, [f"{p:.0%}" for p in answer.probabilities], padding=3)
-    parts["bars"].set(xlabel="probability", ylabel="digit", yticks=range(10), xlim=(0, 1.15), xticks=(0, 0.5, 1))
+    parts["bars"].set(
+        xlabel="probability", ylabel="digit", yticks=range(10), xlim=(0, 1.15), xticks=(0, 0.5, 1)
+    )
     parts["bars"].invert_yaxis()
     heights = [2 if name == "conv6" else 1 for name in answer.maps]  # its 32 maps take two rows
     grid = right.subplots(len(heights), 1, height_ratios=heights)
@@ -155,7 +157,9 @@ def pad_class() -> type:
         _esm = (resources.files("mnist_nb") / "sketch.js").read_text(encoding="utf-8")
         _css = (resources.files("mnist_nb") / "sketch.css").read_text(encoding="utf-8")
         side, pen = Int(SIDE).tag(sync=True), Int(PEN).tag(sync=True)  # pixels
-        pixels = Bytes().tag(sync=True, echo_update=False, from_json=lambda raw, _: bytes(raw))  # SIDE * SIDE of ink, or none
+        pixels = Bytes().tag(
+            sync=True, echo_update=False, from_json=lambda raw, _: bytes(raw)
+        )  # SIDE * SIDE of ink, or none
         turn = Int().tag(sync=True, echo_update=False)  # the page counts the drawings that it sends
         answered = Int().tag(sync=True)  # the last of them that the kernel has answered
         layers = List().tag(sync=True)  # [name, channels, side] of each

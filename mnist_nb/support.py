@@ -27,7 +27,9 @@ class InputError(ValueError):
 def expect(
     tensor: Tensor,  # what was given
     name: str,  # what it is, for the message
-    shape: tuple[int | str, ...],  # a number where it is fixed, a letter where it is free; at least one element
+    shape: tuple[
+        int | str, ...
+    ],  # a number where it is fixed, a letter where it is free; at least one element
     kind: str,  # `uint8`, `int64` or `float`, which means any floating type without NaN or infinity
 ):
     "A `TypeError` or an `InputError` that says what was expected and what was given."
@@ -36,9 +38,13 @@ def expect(
     got = str(tensor.dtype).removeprefix("torch.")
     if got != kind and not (kind == "float" and tensor.is_floating_point()):
         raise TypeError(f"{name}: expected {kind}, got {got}")
-    fits = len(shape) == tensor.ndim and all(isinstance(s, str) or s == t for s, t in zip(shape, tensor.shape))
+    fits = len(shape) == tensor.ndim and all(
+        isinstance(s, str) or s == t for s, t in zip(shape, tensor.shape)
+    )
     if not fits or tensor.numel() == 0:
-        raise InputError(f"{name}: expected shape {list(shape)}, not empty, got {list(tensor.shape)}".replace("'", ""))
+        raise InputError(
+            f"{name}: expected shape {list(shape)}, not empty, got {list(tensor.shape)}".replace("'", "")
+        )
     if kind == "float" and not tensor.isfinite().all():
         raise InputError(f"{name}: expected finite numbers, got NaN or infinity")
 
@@ -49,9 +55,15 @@ def only_plain(
     what: str,  # holds them, for the message
 ) -> dict:  # the settings that are left: those that may differ
     "Strip stored settings of those that say nothing; an `InputError` that names those which are not plain."
-    others = [f"{name} {stored[name]!r}, not {plain[name]!r}" for name in plain if stored.get(name, plain[name]) != plain[name]]
+    others = [
+        f"{name} {stored[name]!r}, not {plain[name]!r}"
+        for name in plain
+        if stored.get(name, plain[name]) != plain[name]
+    ]
     if others:
-        raise InputError(f"{what} has {'; '.join(others)}: that is a variant, see mnist_nb.experiments.variants")
+        raise InputError(
+            f"{what} has {'; '.join(others)}: that is a variant, see mnist_nb.experiments.variants"
+        )
     return {name: value for name, value in stored.items() if name not in plain}
 
 # %% ../nbs/appendix/support.ipynb #38c5806d
@@ -130,7 +142,9 @@ def show(
     try:
         from IPython.display import display
     except ImportError:
-        raise InputError("a figure is displayed by IPython: run this in a notebook, or save the figure with savefig")
+        raise InputError(
+            "a figure is displayed by IPython: run this in a notebook, or save the figure with savefig"
+        )
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=80, metadata={"Software": None})
     data = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": alt}

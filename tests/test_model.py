@@ -317,7 +317,9 @@ def test_a_stored_network_that_cannot_be_is_one_sentence(model, tmp_path, networ
 
 
 def test_a_network_that_only_has_the_name_is_not_read_as_a_digitnet(tmp_path):
-    namesake = type("DigitNet", (DigitNet,), {"features": lambda self, images: 2 * DigitNet.features(self, images)})
+    namesake = type(
+        "DigitNet", (DigitNet,), {"features": lambda self, images: 2 * DigitNet.features(self, images)}
+    )
     save_weights(namesake(pool_after=2), tmp_path / "m.safetensors", {})
     with pytest.raises(InputError, match="m.safetensors.*variant"):
         load_weights(tmp_path / "m.safetensors")

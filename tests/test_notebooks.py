@@ -41,8 +41,14 @@ def test_was_executed_without_an_error(notebook):
 
 
 def test_no_library_complains_in_an_output(notebook):
-    streams = [output for output in outputs(notebook) if output.output_type == "stream" and output.name == "stderr"]
-    assert not [stream.text for stream in streams if re.search(r"\.(cpp|py):\d+|^(ERROR|WARNING)\b", stream.text, re.M)]
+    streams = [
+        output for output in outputs(notebook) if output.output_type == "stream" and output.name == "stderr"
+    ]
+    assert not [
+        stream.text
+        for stream in streams
+        if re.search(r"\.(cpp|py):\d+|^(ERROR|WARNING)\b", stream.text, re.M)
+    ]
 
 
 def test_was_executed_on_mnist(notebook):

@@ -176,8 +176,17 @@ def test_experiments_import_the_core_the_runner_and_lower_experiments(module):
 def test_no_cell_imports_what_comes_after_its_chapter(chapter):
     "Cells that are not exported, too; only the index and the command line's page look at everything."
     code = [cell.source for cell in nbformat.read(chapter, 4).cells if cell.cell_type == "code"]
-    tree = ast.parse("\n".join(re.sub(r"^\s*[%!].*", "pass", source, flags=re.M) for source in code if "%pip" not in source))
-    named = {name for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) for name in absolute("", node)}
+    tree = ast.parse(
+        "\n".join(
+            re.sub(r"^\s*[%!].*", "pass", source, flags=re.M) for source in code if "%pip" not in source
+        )
+    )
+    named = {
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in absolute("", node)
+    }
     used = {name.removeprefix("mnist_nb.") for name in named} & SOURCES.keys()
     own = re.sub(r"^\d\d_", "", chapter.stem)
     if chapter.parent.name == "experiments" or own in ("study", "bench"):
@@ -229,7 +238,13 @@ def test_no_module_shares_its_name_with_a_public_function():
 
 # What must be installed
 
-OPTIONAL = {"onnx", "onnxruntime", "anywidget", "traitlets", "IPython"}  # only where needed; each says so where it is missing
+OPTIONAL = {
+    "onnx",
+    "onnxruntime",
+    "anywidget",
+    "traitlets",
+    "IPython",
+}  # only where needed; each says so where it is missing
 PACKAGES = {
     "PIL": "pillow",
     "sklearn": "scikit-learn",
@@ -273,7 +288,11 @@ def test_what_tools_and_tests_import_is_declared_too():
     statements = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {name.partition(".")[0] for node in statements for name in absolute("", node)}
     ours = {"mnist_nb", "conftest"} | {path.stem for path in files}
-    asked = {key: bound for kind in ("requirements", "app_requirements", "dev_requirements") for key, bound in requirements(kind).items()}
+    asked = {
+        key: bound
+        for kind in ("requirements", "app_requirements", "dev_requirements")
+        for key, bound in requirements(kind).items()
+    }
     needed = {PACKAGES.get(name, name).lower() for name in names - set(sys.stdlib_module_names) - ours}
     assert {"nbformat", "psutil", "pytest"} <= needed and needed <= asked.keys(), needed - asked.keys()
 

@@ -253,7 +253,11 @@ def test_a_checkpoint_of_another_run_is_refused(finished, run, tmp_path, other):
 ONE = changed(PRESETS["default"], ["epochs=1"])
 OTHERS = {  # recipe, training images and seed of a run that is another
     "another network": lambda train: (varied(ONE, ["pooling=average"]), hold_out(train, 0)[0], 0),
-    "a number that only a variant has": lambda train: (varied(ONE, ["plain_epochs=1"]), hold_out(train, 0)[0], 0),
+    "a number that only a variant has": lambda train: (
+        varied(ONE, ["plain_epochs=1"]),
+        hold_out(train, 0)[0],
+        0,
+    ),
     "another number": lambda train: (changed(ONE, ["max_lr=0.02"]), hold_out(train, 0)[0], 0),
     "another data set": lambda train: (ONE, hold_out(train, 0)[0]._replace(name="mnist"), 0),
     "another fold": lambda train: (ONE, hold_out(train, 1)[0], 0),

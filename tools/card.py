@@ -3,7 +3,6 @@
 from collections import Counter
 
 import numpy as np
-
 from scipy.stats import binomtest
 
 from mnist_nb.experiments.compare import accuracies, mean_interval
@@ -12,7 +11,13 @@ from mnist_nb.model import load_weights, pretrained_path
 from mnist_nb.support import read_rows, results_path
 from mnist_nb.train import as_recipe
 
-KINDS = ("blank pages", "noise", "letters", "scenes", "test images as they are")  # whose refusals the card tells
+KINDS = (
+    "blank pages",
+    "noise",
+    "letters",
+    "scenes",
+    "test images as they are",
+)  # whose refusals the card tells
 CARD = pretrained_path().with_name("README.md")
 TEXT = """<!-- Made by `make readme` (tools/card.py) from the weights and mnist_nb/results: do not edit. -->
 
@@ -84,8 +89,14 @@ def seeds() -> dict:
     scores = accuracies(read_rows(results_path("presets")), "default")
     mistakes = [m for m in read_rows(results_path("presets_mistakes")) if m["recipe"] == "default"]
     mine = [m for m in mistakes if m["seed"] == "0"]
-    always = [image for image, times in Counter(int(m["image"]) for m in mistakes).items() if times == len(scores)]
-    pairs = [(pair, times) for pair, times in Counter(f"{m['label']} as {m['answer']}" for m in mine).most_common() if times > 2]
+    always = [
+        image for image, times in Counter(int(m["image"]) for m in mistakes).items() if times == len(scores)
+    ]
+    pairs = [
+        (pair, times)
+        for pair, times in Counter(f"{m['label']} as {m['answer']}" for m in mine).most_common()
+        if times > 2
+    ]
     mean, low, high = mean_interval(scores)
     return {
         "seeds": len(scores), "mean": mean, "mean_low": low, "mean_high": high, "sd": np.std(scores, ddof=1), "wrong": len(mine),

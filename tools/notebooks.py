@@ -25,7 +25,9 @@ def last_line_only(text: str) -> str:
 def execute(path: Path):
     "Run one chapter from top to bottom and keep its outputs; an error leaves the file as it was."
     notebook = nbformat.read(path, 4)
-    ExecutePreprocessor(timeout=600, store_widget_state=False).preprocess(notebook, {"metadata": {"path": path.parent}})
+    ExecutePreprocessor(timeout=600, store_widget_state=False).preprocess(
+        notebook, {"metadata": {"path": path.parent}}
+    )
     for cell in notebook.cells:
         merged = []
         for output in cell.get("outputs", []):
@@ -36,7 +38,9 @@ def execute(path: Path):
         for output in merged:
             if output.output_type == "stream":
                 output.text = last_line_only(output.text)
-            output.get("data", {}).pop(VIEW, None)  # a widget lives only as long as its kernel; its words stay
+            output.get("data", {}).pop(
+                VIEW, None
+            )  # a widget lives only as long as its kernel; its words stay
         if "outputs" in cell:
             cell.outputs = merged
     nbformat.write(notebook, path)

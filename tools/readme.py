@@ -20,7 +20,9 @@ def settings():
 def alternative_texts(notebook) -> list[str]:
     "The sentence that stands for each picture, in order."
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return [output.metadata["image/png"]["alt"] for output in outputs if "image/png" in output.get("data", {})]
+    return [
+        output.metadata["image/png"]["alt"] for output in outputs if "image/png" in output.get("data", {})
+    ]
 
 
 def render() -> tuple[str, dict[str, bytes]]:
@@ -33,7 +35,9 @@ def render() -> tuple[str, dict[str, bytes]]:
         text = re.sub(rf"!\[[^]]*\]\((?:\./)?{re.escape(name)}\)", f"![{alt}](nbs/images/{name})", text)
     text = re.sub(r"\]\(((?!https?:|nbs/|#)[\w/]+\.ipynb)\)", r"](nbs/\1)", text)
     text = "\n".join(line.rstrip() for line in text.splitlines())
-    return "<!-- Made by `make readme` from nbs/index.ipynb: edit that. -->\n\n" + re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", pictures
+    return "<!-- Made by `make readme` from nbs/index.ipynb: edit that. -->\n\n" + re.sub(
+        r"\n{3,}", "\n\n", text
+    ).strip() + "\n", pictures
 
 
 def main():

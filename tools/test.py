@@ -26,7 +26,10 @@ def step(name: str, *command: str):
     print(f"== {name}", flush=True)
     start = time.perf_counter()
     status = subprocess.run(command, cwd=ROOT).returncode
-    print(f"== {name}: {'passed' if status == 0 else 'FAILED'} in {time.perf_counter() - start:.0f} s", flush=True)
+    print(
+        f"== {name}: {'passed' if status == 0 else 'FAILED'} in {time.perf_counter() - start:.0f} s",
+        flush=True,
+    )
     if status:
         sys.exit(status)
 
@@ -43,7 +46,8 @@ def in_sync():
         changed = [
             str(path.relative_to(copy))
             for path in sorted(copy.rglob("*"))
-            if path.suffix in (".ipynb", ".py") and path.read_bytes() != (ROOT / path.relative_to(copy)).read_bytes()
+            if path.suffix in (".ipynb", ".py")
+            and path.read_bytes() != (ROOT / path.relative_to(copy)).read_bytes()
         ]
     if changed:
         sys.exit(f"out of step, run nbdev_export and nbdev_clean: {', '.join(changed)}")
@@ -55,7 +59,10 @@ def unchecked() -> list[str]:
     for path in sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts):
         for cell in nbformat.read(path, 4).cells:
             if cell.cell_type == "code":
-                checks += [f"{path.stem}: {text}" for text in re.findall(r'needs_mnist\(data, "([^"]+)"\)', cell.source)]
+                checks += [
+                    f"{path.stem}: {text}"
+                    for text in re.findall(r'needs_mnist\(data, "([^"]+)"\)', cell.source)
+                ]
     return checks
 
 
@@ -72,12 +79,27 @@ def main():
     if "--chapters-only" not in sys.argv:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["MNIST_NB_UNCHECKED"] = str(Path(folder, "tests"))
-            step("pytest", sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "--durations", "12", "tests")
+            step(
+                "pytest",
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-n",
+                "2",
+                "--dist",
+                "loadfile",
+                "--durations",
+                "12",
+                "tests",
+            )
             skipped = json.loads(Path(folder, "tests").read_text(encoding="utf-8"))
             missing, browser = missing + skipped["needs MNIST"], skipped["needs Chromium"]
     files = ", ".join(sorted({test.split("::")[0] for test in browser}))
     no_browser = f" NOT RUN, since no Chromium was found (install Debian's package chromium): {len(browser)} tests of {files}."
-    print(f"Data set: {name}. Not checked, since it needs MNIST: {'; '.join(missing) or 'nothing'}.{no_browser if browser else ''}")
+    print(
+        f"Data set: {name}. Not checked, since it needs MNIST: {'; '.join(missing) or 'nothing'}.{no_browser if browser else ''}"
+    )
 
 
 if __name__ == "__main__":

@@ -16,10 +16,13 @@ from ..train import PRESETS, Recipe
 DEFAULT = PRESETS["default"]
 RATES = {  # of the variants that need a learning rate of their own: settings by rate
     "SGD": {  # rate times decay as in `default`
-        rate: ["optimizer=sgd", f"max_lr={rate}", f"weight_decay={1e-4 / rate:g}"] for rate in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+        rate: ["optimizer=sgd", f"max_lr={rate}", f"weight_decay={1e-4 / rate:g}"]
+        for rate in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
     },
     "Muon": {rate: ["optimizer=muon", f"muon_lr={rate}"] for rate in (0.01, 0.02, 0.04, 0.08, 0.16)},
-    "constant rate": {rate: [f"max_lr={rate}", "div_factor=1", "final_div_factor=1"] for rate in (0.001, 0.003, 0.01, 0.03)},
+    "constant rate": {
+        rate: [f"max_lr={rate}", "div_factor=1", "final_div_factor=1"] for rate in (0.001, 0.003, 0.01, 0.03)
+    },
 }
 RATED = [varied(DEFAULT, [*settings, "epochs=5"]) for rates in RATES.values() for settings in rates.values()]
 
@@ -46,7 +49,10 @@ ABLATION = {  # from `default`, one change at a time
 
 def ablated() -> list[Recipe]:
     "`default`, and each change of it."
-    return [DEFAULT, *(varied(DEFAULT, settings) for group in ABLATION.values() for settings in group.values())]
+    return [
+        DEFAULT,
+        *(varied(DEFAULT, settings) for group in ABLATION.values() for settings in group.values()),
+    ]
 
 
 PLANS = {

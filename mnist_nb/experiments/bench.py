@@ -25,8 +25,19 @@ from torch import Tensor
 from ..data import FACTS, DigitData, LabelledImages, to_input
 from .many import joint_batches, joint_run, joint_step
 from mnist_nb.experiments.speed import (
-    Work, ceiling, endless, examples_training, fed_the_usual_way, floor, interleaved, ours, stages_of_speed, training_work,
-    usual_batches, usual_transform, write_idx,
+    Work,
+    ceiling,
+    endless,
+    examples_training,
+    fed_the_usual_way,
+    floor,
+    interleaved,
+    ours,
+    stages_of_speed,
+    training_work,
+    usual_batches,
+    usual_transform,
+    write_idx,
 )
 from ..model import DigitNet
 from ..runs import machine
@@ -60,11 +71,15 @@ def augmentation(
     recipe = PRESETS["default"]
     transform = usual_transform(recipe, FACTS[train.name])
     theirs = {
-        f"torchvision, {workers} workers": fetch_only(usual_batches(folder, transform, recipe.batch_size, workers), images)
+        f"torchvision, {workers} workers": fetch_only(
+            usual_batches(folder, transform, recipe.batch_size, workers), images
+        )
         for workers in (0, 2)
     }
     run = start_run(recipe, train)
-    return {"ours": fetch_only(endless(run), 16 * images)} | theirs  # so that it, too, takes long enough to be timed
+    return {
+        "ours": fetch_only(endless(run), 16 * images)
+    } | theirs  # so that it, too, takes long enough to be timed
 
 # %% ../../nbs/appendix/bench.ipynb #7276ed7a
 def inference(
@@ -219,7 +234,9 @@ def contestants(
     "Our step, the same step fed the usual way, and pytorch/examples."
     default = PRESETS["default"]
     fed = {
-        f"default, fed by torchvision, {workers} workers": fed_the_usual_way(default, train, folder, workers, images)
+        f"default, fed by torchvision, {workers} workers": fed_the_usual_way(
+            default, train, folder, workers, images
+        )
         for workers in (0, 2)
     }
     both = {name: ours(PRESETS[name], train, images) for name in ("default", "fast")}
@@ -237,7 +254,10 @@ def tables(
     yield "way", "images/s", stages_of_speed(train, folder, images)
     yield "augmentation", "images/s", augmentation(train, folder, images)
     for recipe in (default, fast):
-        works = {"convolutions alone": floor(recipe, train, images), "the whole step": ours(recipe, train, images)}
+        works = {
+            "convolutions alone": floor(recipe, train, images),
+            "the whole step": ours(recipe, train, images),
+        }
         yield f"floor of {recipe.name}", "images/s", works
     yield "ceiling", "GFLOP/s", ceiling(train, images)
     threads = sorted({1, torch.get_num_threads()})
@@ -245,7 +265,11 @@ def tables(
     run = start_run(fast, train)
     half = training_work(run, endless(run), images, half_precision_step)
     yield "precision", "images/s", {"fast, float32": ours(fast, train, images), "fast, bfloat16": half}
-    yield "networks", "images/s", {str(k): several_networks(fast, train, k, images // k) for k in (1, 2, 4, 8)}
+    yield (
+        "networks",
+        "images/s",
+        {str(k): several_networks(fast, train, k, images // k) for k in (1, 2, 4, 8)},
+    )
     yield "inference", "images/s", inference(data.test, images)
 
 # %% ../../nbs/appendix/bench.ipynb #af60b669
@@ -263,9 +287,16 @@ def run_bench(
             rows += rows_of(table, interleaved(works, repeats), unit)
     if with_compile:
         works, warm_up = compile_works(data.train, images)
-        rows += rows_of("torch.compile", interleaved(works, repeats), "images/s") + rows_of("warm-up", warm_up, "s")
+        rows += rows_of("torch.compile", interleaved(works, repeats), "images/s") + rows_of(
+            "warm-up", warm_up, "s"
+        )
     rows += rows_of("latency of one image", latencies(data.test), "ms")
     rows += rows_of("epoch of fast, by images", scaling(data.train), "s")
-    rows += rows_of("peak memory", {"training fast, a fresh process": [memory_of_training("fast", data.name)]}, "GB")
+    rows += rows_of(
+        "peak memory", {"training fast, a fresh process": [memory_of_training("fast", data.name)]}, "GB"
+    )
     facts = {"data": data.name} | machine(data.train.images.device)
-    return [row | {key: f"{row[key]:.5g}" for key in ("value", "lowest", "highest", "ratio")} | facts for row in rows]
+    return [
+        row | {key: f"{row[key]:.5g}" for key in ("value", "lowest", "highest", "ratio")} | facts
+        for row in rows
+    ]

@@ -32,7 +32,10 @@ def plot_shares(
         label = key.replace("_adds", "-adds")
         axes.bar(np.arange(len(rows)) + shift, 100 * values / values.sum(), 0.4, color=color, label=label)
     axes.set_xticks(range(len(rows)), [row.name for row in rows])
-    axes.set(title="Each layer's share of the parameters and of the multiply-adds", ylabel="of the whole network (%)")
+    axes.set(
+        title="Each layer's share of the parameters and of the multiply-adds",
+        ylabel="of the whole network (%)",
+    )
     axes.legend()
     return figure
 
@@ -72,7 +75,9 @@ def small(
 ) -> Recipe:  # named after all of them
     "What a small network starts from: a higher peak, SiLU, and nothing that keeps a large one from learning by heart."
     gentle = {"dropout": 0.0, "label_smoothing": 0.0, "rotation": 0.0, "translation": 0.0, "scale": 0.0}
-    parts = gentle | {"activation": nn.SiLU, "max_lr": 0.02, "widths": KINDS[size][filters]} | FILTERS[filters]
+    parts = (
+        gentle | {"activation": nn.SiLU, "max_lr": 0.02, "widths": KINDS[size][filters]} | FILTERS[filters]
+    )
     return changed(Variant(**vars(DEFAULT) | parts | {"name": f"{size} {filters}"}), list(settings))
 
 # %% ../../nbs/experiments/05_frontier.ipynb #c87f59d8
@@ -101,8 +106,13 @@ def winner(
 # %% ../../nbs/experiments/05_frontier.ipynb #9b143d7e
 TREATMENTS = [*STRENGTHS.values(), SMOOTHED]
 PLANS = {
-    "kinds": Plan(all_pairs([small(size, filters, "epochs=4") for size in KINDS for filters in KINDS[size]], range(2)), valid=True),
-    "strength": Plan(all_pairs([small(n, WINNERS[n][0], *s) for n in WINNERS for s in TREATMENTS], range(2, 4)), valid=True),
+    "kinds": Plan(
+        all_pairs([small(size, filters, "epochs=4") for size in KINDS for filters in KINDS[size]], range(2)),
+        valid=True,
+    ),
+    "strength": Plan(
+        all_pairs([small(n, WINNERS[n][0], *s) for n in WINNERS for s in TREATMENTS], range(2, 4)), valid=True
+    ),
     "frontier": Plan(all_pairs([winner(size) for size in WINNERS], range(5)), valid=False),
     "frontier_long": Plan(all_pairs([winner(size, "epochs=20") for size in WINNERS], range(5)), valid=False),
 }
@@ -132,7 +142,9 @@ PUBLISHED = (
 )
 
 # %% ../../nbs/experiments/05_frontier.ipynb #c6a68bec
-def measured_sizes() -> dict[str, dict[int, Estimate]]:  # mean accuracy (%) by length of training, then by parameters
+def measured_sizes() -> dict[
+    str, dict[int, Estimate]
+]:  # mean accuracy (%) by length of training, then by parameters
     "The winner of each size with five seeds, and `default`, on the test set, as the results files have them."
     longer = [*(winner(size, "epochs=20") for size in WINNERS), changed(DEFAULT, ["epochs=40"])]
     lengths = {
@@ -159,9 +171,13 @@ def plot_frontier(
         sides = [[mean.high - mean.mean for mean in means], [mean.mean - mean.low for mean in means]]
         label = f"ours, mean of five seeds: {length}"
         axes.errorbar(sizes, errors, yerr=sides, fmt=style[0], color=color, capsize=3, label=label)
-        axes.plot(sizes[:-1], errors[:-1], style[1:], color=color)  # the last is `default`, which has another recipe
+        axes.plot(
+            sizes[:-1], errors[:-1], style[1:], color=color
+        )  # the last is `default`, which has another recipe
     wrong = [100 - published.accuracy for published in PUBLISHED]
-    axes.plot([published.parameters for published in PUBLISHED], wrong, "x", color="#333333", label="published")
+    axes.plot(
+        [published.parameters for published in PUBLISHED], wrong, "x", color="#333333", label="published"
+    )
     axes.set(xscale="log", yscale="log", xlabel="parameters", ylabel="wrong on the test set (%)")
     axes.set_title("Accuracy against size: MNIST test set")
     axes.set_xticks([1000, 10_000, 100_000, 1_000_000], ["1,000", "10,000", "100,000", "1,000,000"])

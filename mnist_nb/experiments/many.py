@@ -107,7 +107,9 @@ def joint_run(
     first = runs[0]
     if type(first.recipe) is not Recipe:
         kind = type(first.recipe).__name__
-        raise InputError(f"{first.recipe.name}: networks can be trained at once by a plain Recipe only, not by a {kind}")
+        raise InputError(
+            f"{first.recipe.name}: networks can be trained at once by a plain Recipe only, not by a {kind}"
+        )
     model = group([run.model for run in runs])
     optimizer = first.recipe.make_optimizer(model)
     schedule = first.recipe.make_schedule(optimizer, first.schedule.total_steps)
@@ -123,7 +125,10 @@ def joint_batches(
     streams, dropouts = [], []
     for run in runs:
         order, draws, dropout = epoch_seeds(run.seed, epoch)
-        order, draws = torch.Generator().manual_seed(order), torch.Generator(run.train.images.device).manual_seed(draws)
+        order, draws = (
+            torch.Generator().manual_seed(order),
+            torch.Generator(run.train.images.device).manual_seed(draws),
+        )
         streams.append(augmented_batches(run.recipe, run.train, epoch, order, draws))
         dropouts.append(dropout)
     for layer in joint.model.modules():
@@ -142,7 +147,9 @@ def joint_step(
     "One step of every network; the sum of the losses gives each network the gradient that it would have alone."
     logits = grouped_logits(joint.model, images)
     smoothing = joint.recipe.label_smoothing
-    losses = F.cross_entropy(logits.transpose(1, 2), labels, label_smoothing=smoothing, reduction="none").mean(0)
+    losses = F.cross_entropy(
+        logits.transpose(1, 2), labels, label_smoothing=smoothing, reduction="none"
+    ).mean(0)
     joint.optimizer.zero_grad()
     losses.sum().backward()
     joint.optimizer.step()

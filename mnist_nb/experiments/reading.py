@@ -46,7 +46,14 @@ def summary(
     right = "" if labels is None else round(100 * (best == labels).double().mean().item(), 3)
     refused = 100 * sum(reading.digit is None for reading in readings) / len(readings)
     lost = "" if clean == "" else round(clean - right, 3)
-    return {"pictures": name, "count": len(seen), "clean": clean, "right": right, "lost": lost, "refused": round(refused, 3)}
+    return {
+        "pictures": name,
+        "count": len(seen),
+        "clean": clean,
+        "right": right,
+        "lost": lost,
+        "refused": round(refused, 3),
+    }
 
 # %% ../../nbs/experiments/09_reading.ipynb #ae1f8700
 def photograph_rows(
@@ -61,7 +68,9 @@ def photograph_rows(
     clean = round(evaluate(reader.model, some).accuracy, 3)
     seen = [see(photograph(image, rng)) for image in tqdm(some.images, desc="photographs")]
     names = ("dark ink on light paper", "light ink on dark paper")
-    return [summary(name, part, reader, some.labels, clean) for name, part in zip(names, torch.stack(seen, 1))]
+    return [
+        summary(name, part, reader, some.labels, clean) for name, part in zip(names, torch.stack(seen, 1))
+    ]
 
 # %% ../../nbs/experiments/09_reading.ipynb #7f75f216
 def curve(
@@ -72,7 +81,10 @@ def curve(
     rows = []
     for share in np.geomspace(5e-4, 0.2, 40).tolist():
         threshold = digits.quantile(share).item()
-        refused = {name: round(100 * (values < threshold).double().mean().item(), 2) for name, values in others.items()}
+        refused = {
+            name: round(100 * (values < threshold).double().mean().item(), 2)
+            for name, values in others.items()
+        }
         rows.append({"threshold": round(threshold, 5), "digits": round(100 * share, 4)} | refused)
     return rows
 
@@ -96,9 +108,13 @@ def study_photographs(
     kinds |= {"letters": letters()[0], "scenes": scenes(300, rng)}
     seen = {name: see(pages) for name, pages in kinds.items()}
     rows += [summary(name, images, reader) for name, images in seen.items()]
-    spreads = {name: spread(predict_logits(reader.model, i)) * i.flatten(1).any(1) for name, i in seen.items()}
+    spreads = {
+        name: spread(predict_logits(reader.model, i)) * i.flatten(1).any(1) for name, i in seen.items()
+    }
     made = {"seed": seed, **machine(torch.device("cpu"))}
-    return [row | made for row in rows], curve(spread(predict_logits(reader.model, data.test.images)), spreads)
+    return [row | made for row in rows], curve(
+        spread(predict_logits(reader.model, data.test.images)), spreads
+    )
 
 # %% ../../nbs/experiments/09_reading.ipynb #0371b0d7
 def print_rows(
@@ -107,13 +123,20 @@ def print_rows(
     "The table as text; every column but the first two in percent, or points of them."
     print(f"{'pictures':26} {'count':>6} {'clean':>8} {'right':>8} {'lost':>7} {'refused':>8}")
     for row in rows:
-        numbers = [f"{float(row[key]):.2f}" if row[key] != "" else "-" for key in ("clean", "right", "lost", "refused")]
-        print(f"{row['pictures']:26} {int(row['count']):6,} {numbers[0]:>8} {numbers[1]:>8} {numbers[2]:>7} {numbers[3]:>8}")
+        numbers = [
+            f"{float(row[key]):.2f}" if row[key] != "" else "-"
+            for key in ("clean", "right", "lost", "refused")
+        ]
+        print(
+            f"{row['pictures']:26} {int(row['count']):6,} {numbers[0]:>8} {numbers[1]:>8} "
+            f"{numbers[2]:>7} {numbers[3]:>8}"
+        )
 
 # %% ../../nbs/experiments/09_reading.ipynb #2df59a8d
 def calibrate(
     train: LabelledImages,  # all training images of MNIST
-    weights: Path | None = None,  # of a `train --valid` run of the shipped recipe and seed; without them it is made
+    weights: Path
+    | None = None,  # of a `train --valid` run of the shipped recipe and seed; without them it is made
 ) -> dict[str, str | int | float]:  # the row of the results file
     "Fit temperature and threshold on a fold that the shipped recipe's network has not seen; an `InputError` for another."
     shipped = load_weights(pretrained_path())[1]

@@ -35,18 +35,27 @@ CHANGES_OF_CLASSIC = (
     ["translation=0.1", "scale=0.1", "shear=10"],
 )
 PLANS = {
-    "choices_default": Plan(all_pairs([START, DEFAULT, *(varied(START, c) for c in CHANGES_OF_START)], range(4)), valid=True),
-    "choices_classic": Plan(all_pairs([CLASSIC, *(varied(CLASSIC, c) for c in CHANGES_OF_CLASSIC)], range(3)), valid=True),
+    "choices_default": Plan(
+        all_pairs([START, DEFAULT, *(varied(START, c) for c in CHANGES_OF_START)], range(4)), valid=True
+    ),
+    "choices_classic": Plan(
+        all_pairs([CLASSIC, *(varied(CLASSIC, c) for c in CHANGES_OF_CLASSIC)], range(3)), valid=True
+    ),
 }
 
 # %% ../../nbs/experiments/03_recipe.ipynb #28c7a389
 def main_effects(
-    rows: list[dict[str, str]],  # of the plan `screening`, or of enough of it to tell eleven effects and the seeds apart
+    rows: list[
+        dict[str, str]
+    ],  # of the plan `screening`, or of enough of it to tell eleven effects and the seeds apart
 ) -> dict[str, Estimate]:  # points of accuracy, by candidate
     "What each candidate adds, averaged over what the others do: least squares, with a level of its own for each seed."
     chosen = {combined(row).name: row for row in screening()}
     seeds = sorted({row["seed"] for row in rows})
-    signs = [[0.5 if yes else -0.5 for yes in chosen[row["recipe"]]] + [float(row["seed"] == s) for s in seeds] for row in rows]
+    signs = [
+        [0.5 if yes else -0.5 for yes in chosen[row["recipe"]]] + [float(row["seed"] == s) for s in seeds]
+        for row in rows
+    ]
     x, y = np.array(signs), np.array([float(row["accuracy"]) for row in rows])
     effects, _, rank, _ = np.linalg.lstsq(x, y)
     freedom = len(rows) - x.shape[1]
@@ -88,7 +97,9 @@ def combined(
     row: list[bool],  # whether it has each candidate
 ) -> Recipe:
     "The start of the search with several candidates at once."
-    return varied(SOUGHT, [setting for chosen, settings in zip(row, CANDIDATES) if chosen for setting in settings])
+    return varied(
+        SOUGHT, [setting for chosen, settings in zip(row, CANDIDATES) if chosen for setting in settings]
+    )
 
 # %% ../../nbs/experiments/03_recipe.ipynb #332d8da8
 SCREENED = [combined(row) for row in screening()]
@@ -104,4 +115,6 @@ def promising(
     effects: dict[str, Estimate],  # points of accuracy, by candidate
 ) -> list[str]:  # settings, to be tried together
     "The rule, written down before any effect was computed: whatever gains more than about its standard error."
-    return [setting for name, e in effects.items() if e.mean > (e.high - e.mean) / 2 for setting in name.split()]
+    return [
+        setting for name, e in effects.items() if e.mean > (e.high - e.mean) / 2 for setting in name.split()
+    ]

@@ -67,35 +67,56 @@ def ladder() -> list[Recipe]:
 
 # %% ../../nbs/experiments/02_seeds.ipynb #f2539367
 PLANS = {
-    "presets": Plan(all_pairs([PRESETS["default"]], range(20)) + all_pairs([PRESETS["classic"]], range(10)), valid=False),
+    "presets": Plan(
+        all_pairs([PRESETS["default"]], range(20)) + all_pairs([PRESETS["classic"]], range(10)), valid=False
+    ),
     "ladder": Plan(all_pairs(ladder(), range(5)), valid=False),
     "long": Plan(all_pairs([changed(PRESETS["default"], ["epochs=40"])], range(5)), valid=False),
 }
 
 # %% ../../nbs/experiments/02_seeds.ipynb #0a0e15e1
-def rungs() -> dict[str, tuple[Estimate, Estimate | None]]:  # mean accuracy, and the gain over the step before, by step
+def rungs() -> dict[
+    str, tuple[Estimate, Estimate | None]
+]:  # mean accuracy, and the gain over the step before, by step
     "The ladder from a linear network to `default`, as the results files have it; each gain over paired seeds."
     rows, names = read_rows(results_path("ladder")), [recipe.name for recipe in ladder()] + ["default"]
     seeds = {row["seed"] for row in rows}
-    rows += [row for row in read_rows(results_path("presets")) if row["recipe"] == "default" and row["seed"] in seeds]
+    rows += [
+        row
+        for row in read_rows(results_path("presets"))
+        if row["recipe"] == "default" and row["seed"] in seeds
+    ]
     means = {name: mean_interval(accuracies(rows, name)) for name in names}
     gains = [None] + [paired(rows, name, before) for before, name in zip(names, names[1:])]
     return dict(zip(names, zip(means.values(), gains)))
 
 # %% ../../nbs/experiments/02_seeds.ipynb #2a228944
 def plot_ladder(
-    steps: dict[str, tuple[Estimate, Estimate | None]],  # mean accuracy (%), and the gain over the step before
+    steps: dict[
+        str, tuple[Estimate, Estimate | None]
+    ],  # mean accuracy (%), and the gain over the step before
 ) -> "matplotlib.figure.Figure":
     "Error of each step on a logarithmic axis, with the accuracy and what the step gained."
     figure = new_figure(8.5, 3.6)
     axes = figure.subplots()
     error = [100 - mean.mean for mean, _ in steps.values()]
-    sides = [[mean.mean - mean.low for mean, _ in steps.values()], [mean.high - mean.mean for mean, _ in steps.values()]]
+    sides = [
+        [mean.mean - mean.low for mean, _ in steps.values()],
+        [mean.high - mean.mean for mean, _ in steps.values()],
+    ]
     axes.errorbar(range(len(steps)), error, yerr=sides[::-1], fmt="o-", color="#1f5fa8", capsize=3)
     for x, (mean, gain) in enumerate(steps.values()):
         text = f"{mean.mean:.2f}%" + (f"\n{gain.mean:+.2f} ± {gain.mean - gain.low:.2f}" if gain else "")
         low_end = error[x] - (mean.high - mean.mean)
-        axes.annotate(text, (x, low_end), xytext=(0, -4), textcoords="offset points", ha="center" if gain else "right", va="top", fontsize=8)
+        axes.annotate(
+            text,
+            (x, low_end),
+            xytext=(0, -4),
+            textcoords="offset points",
+            ha="center" if gain else "right",
+            va="top",
+            fontsize=8,
+        )
     axes.set_xticks(range(len(steps)), steps)
     axes.set(yscale="log", ylabel="wrong on the test set (%)", xlim=(-0.5, len(steps) - 0.5), ylim=(0.25, 12))
     axes.set_yticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])

@@ -53,7 +53,10 @@ def endless(
     run: Run,  # whose recipe, images and seed decide the batches
 ) -> Iterator[tuple[Tensor, Tensor]]:  # float [B, 1, 28, 28] and int64 [B]
     "Augmented batches of one epoch after the other."
-    order, draws = torch.Generator().manual_seed(run.seed), torch.Generator(run.train.images.device).manual_seed(run.seed)
+    order, draws = (
+        torch.Generator().manual_seed(run.seed),
+        torch.Generator(run.train.images.device).manual_seed(run.seed),
+    )
     epochs = (augmented_batches(run.recipe, run.train, 0, order, draws) for _ in itertools.count())
     return itertools.chain.from_iterable(epochs)
 
@@ -130,7 +133,9 @@ def usual_batches(
     from torchvision import datasets
 
     data = datasets.MNIST(folder, train=True, transform=transform)
-    loader = torch.utils.data.DataLoader(data, batch_size, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    loader = torch.utils.data.DataLoader(
+        data, batch_size, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+    )
     while True:
         yield from loader
 
@@ -226,7 +231,17 @@ def convolutions_alone(
     for layer, x, gradient, first in recorded:
         F.conv2d(x, layer.weight, None, padding=layer.padding)
         _, by_weight, _ = torch.ops.aten.convolution_backward(
-            gradient, x, layer.weight, None, [1, 1], list(layer.padding), [1, 1], False, [0, 0], layer.groups, [not first, True, False]
+            gradient,
+            x,
+            layer.weight,
+            None,
+            [1, 1],
+            list(layer.padding),
+            [1, 1],
+            False,
+            [0, 0],
+            layer.groups,
+            [not first, True, False],
         )
         gradients.append(by_weight)
     return gradients
@@ -296,7 +311,9 @@ def batch_by_batch(
         for images, labels in batches(run.train, recipe.batch_size, torch.Generator().manual_seed(0)):
             draw = torch.rand(len(images), 4, device=images.device, generator=draws) * 2 - 1
             scale, shift = 1 + draw[:, 3] * recipe.scale, draw[:, 1:3] * recipe.translation * 28
-            matrices = backward_matrices(draw[:, 0] * recipe.rotation, shift, scale, torch.zeros_like(scale), 28)
+            matrices = backward_matrices(
+                draw[:, 0] * recipe.rotation, shift, scale, torch.zeros_like(scale), 28
+            )
             grid = F.affine_grid(matrices, images.shape, align_corners=False)
             yield F.grid_sample(images, grid, align_corners=False), labels
 
@@ -311,7 +328,9 @@ def untuned(
     for layer in run.model.modules():
         if isinstance(layer, nn.ReLU):
             layer.inplace = False
-    run.optimizer = torch.optim.AdamW(run.model.parameters(), run.recipe.max_lr, (0.9, run.recipe.beta2), foreach=False)
+    run.optimizer = torch.optim.AdamW(
+        run.model.parameters(), run.recipe.max_lr, (0.9, run.recipe.beta2), foreach=False
+    )
 
 # %% ../../nbs/experiments/07_speed.ipynb #aca95e06
 def stages_of_speed(
@@ -355,7 +374,9 @@ def format_rows(
     return "\n".join([first, *lines])
 
 # %% ../../nbs/experiments/07_speed.ipynb #e75002ed
-QUICK = Recipe(name="quick", epochs=4, batch_size=128, max_lr=0.015, pool_after=3)  # where the search for `fast` began
+QUICK = Recipe(
+    name="quick", epochs=4, batch_size=128, max_lr=0.015, pool_after=3
+)  # where the search for `fast` began
 CHANGES_OF_QUICK = (
     ["epochs=3"],
     ["epochs=5"],
@@ -367,7 +388,9 @@ CHANGES_OF_QUICK = (
     ["batch_size=64", "max_lr=0.01"],
     ["ema_decay=0.95"],
     GENTLE,
-    *([*GENTLE, f"epochs={epochs}"] for epochs in (5, 6, 7, 3, 2)),  # the second round, once the first had ended
+    *(
+        [*GENTLE, f"epochs={epochs}"] for epochs in (5, 6, 7, 3, 2)
+    ),  # the second round, once the first had ended
 )
 CHOICES = [QUICK, *(varied(QUICK, settings) for settings in CHANGES_OF_QUICK)]
 FAST = PRESETS["fast"]

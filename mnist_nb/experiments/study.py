@@ -39,7 +39,9 @@ def one_run(
     valid: bool,  # hold a fold out and score that, or train on all images and score the test set
     source: str,  # `mnist` or `digits`
     threads: int = 1,  # to compute with
-) -> tuple[dict, list[dict]]:  # its row; and its epochs where it is held-out, else its mistakes on the test images
+) -> tuple[
+    dict, list[dict]
+]:  # its row; and its epochs where it is held-out, else its mistakes on the test images
     "One run, as a worker makes it."
     with ONE_AT_A_TIME:
         torch.set_num_threads(threads)
@@ -62,7 +64,9 @@ def mistakes(
 ) -> list[dict[str, int]]:  # the number of each image, its label, and what was answered instead
     "The images that were not read as they are labelled."
     wrong = (answers.predictions != answers.labels).nonzero().flatten().tolist()
-    return [{"image": i, "label": int(answers.labels[i]), "answer": int(answers.predictions[i])} for i in wrong]
+    return [
+        {"image": i, "label": int(answers.labels[i]), "answer": int(answers.predictions[i])} for i in wrong
+    ]
 
 # %% ../../nbs/appendix/study.ipynb #d3336314
 class Plan(NamedTuple):
@@ -94,7 +98,10 @@ def check_names(
     if source not in ("mnist", "digits"):
         raise InputError(f"a study cannot take data set {source!r}: use mnist or digits")
     scored_on, rows = "valid" if plan.valid else "test", read_rows(path)
-    planned = {recipe.name: f"epochs {recipe.epochs}, data {source}, scored_on {scored_on}" for recipe in plan.recipes}
+    planned = {
+        recipe.name: f"epochs {recipe.epochs}, data {source}, scored_on {scored_on}"
+        for recipe in plan.recipes
+    }
     if len(planned) < len(plan.recipes):
         raise InputError("two recipes of the plan have one name: give each its own")
     if rows and not {"recipe", "seed", "epochs", "scored_on", "data"} <= rows[0].keys():
@@ -112,7 +119,9 @@ def missing(
 ) -> list[tuple[Recipe, int]]:
     "The runs of a plan that the results file lacks, each once."
     done = {(row["recipe"], row["seed"]) for row in read_rows(path)}
-    return [(recipe, seed) for recipe, seed in dict.fromkeys(plan.runs) if (recipe.name, str(seed)) not in done]
+    return [
+        (recipe, seed) for recipe, seed in dict.fromkeys(plan.runs) if (recipe.name, str(seed)) not in done
+    ]
 
 # %% ../../nbs/appendix/study.ipynb #959d9a0a
 def append_run(
@@ -136,10 +145,14 @@ def locked(
     "Only one process at a time may be in this block for one results file; an `InputError` for any other."
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):  # the system unlocks when a process ends
+        with FileLock(
+            path.with_name(f".{path.name}.lock"), timeout=0
+        ):  # the system unlocks when a process ends
             yield
     except Timeout:
-        raise InputError(f"another study is writing {path}: wait for its end, or name another file with --out")
+        raise InputError(
+            f"another study is writing {path}: wait for its end, or name another file with --out"
+        )
 
 # %% ../../nbs/appendix/study.ipynb #dd53beba
 def end_with_parent(
@@ -151,7 +164,9 @@ def end_with_parent(
         pipe.poll(None)
         os._exit(1)
 
-    tqdm.set_lock(threading.RLock())  # in place of a semaphore of the system, which would outlive this process
+    tqdm.set_lock(
+        threading.RLock()
+    )  # in place of a semaphore of the system, which would outlive this process
     threading.Thread(target=watch, daemon=True).start()
 
 # %% ../../nbs/appendix/study.ipynb #3ddd5b15
@@ -164,7 +179,9 @@ def process_pool(
     theirs, ours = spawn.Pipe(duplex=False)
     with theirs, ours, ProcessPoolExecutor(workers, spawn, end_with_parent, (theirs,)) as pool:
         try:
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for this process
+            before = signal.pthread_sigmask(
+                signal.SIG_BLOCK, {signal.SIGINT}
+            )  # inherited: Ctrl-C is for this process
             try:
                 pool.submit(int)  # any task starts them all
             finally:
@@ -189,7 +206,9 @@ def as_they_end(
             for future in [future for future in futures if future in ended]:
                 yield future
                 bar.update(futures[future][0].epochs)
-            bar.set_postfix_str(f"{len(futures) - len(waiting)} of {len(futures)} runs")  # draws it anew every second
+            bar.set_postfix_str(
+                f"{len(futures) - len(waiting)} of {len(futures)} runs"
+            )  # draws it anew every second
 
 
 def print_line(
@@ -234,7 +253,9 @@ def make_runs(
     futures = {}
     try:
         with pool as executor:
-            futures.update((executor.submit(one_run, *run, plan.valid, source, plan.threads), run) for run in runs)
+            futures.update(
+                (executor.submit(one_run, *run, plan.valid, source, plan.threads), run) for run in runs
+            )
             return collect(futures, path)
     finally:
         for future in futures:
@@ -261,4 +282,6 @@ def run_plan(
         pool = nullcontext(executor) if executor else process_pool(workers)
         failed = make_runs(pool, runs, plan, path, source)
     if failed:
-        raise InputError(f"{len(failed)} of {len(runs)} runs failed, {path} keeps the others: {'; '.join(failed)}")
+        raise InputError(
+            f"{len(failed)} of {len(runs)} runs failed, {path} keeps the others: {'; '.join(failed)}"
+        )

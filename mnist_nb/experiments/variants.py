@@ -142,7 +142,9 @@ def linear(parts: "Variant", mean: float, std: float) -> LinearNet:
 # %% ../../nbs/experiments/01_variants.ipynb #18734237
 def orthogonalised(
     matrix: Tensor,  # float [rows, columns]
-) -> Tensor:  # the same shape; singular values from about 0.7 to 1.2, unless they were below a thousandth of its norm
+) -> (
+    Tensor
+):  # the same shape; singular values from about 0.7 to 1.2, unless they were below a thousandth of its norm
     "The directions of a matrix without their sizes: five Newton-Schulz steps (Jordan et al., kellerjordan.github.io/posts/muon)."
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix) / (matrix.norm() + 1e-7)
@@ -160,7 +162,10 @@ class Muon(torch.optim.Optimizer):
         params: list[nn.Parameter],  # of at least two dimensions; the first are the rows of the matrix
         lr: float,  # learning rate
         weight_decay: float,  # decoupled, per unit of learning rate
-        betas: tuple[float, float] = (0.9, 0.0),  # the first is the momentum; named as Adam's, which `OneCycleLR` moves
+        betas: tuple[float, float] = (
+            0.9,
+            0.0,
+        ),  # the first is the momentum; named as Adam's, which `OneCycleLR` moves
     ):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "betas": betas})
 
@@ -216,8 +221,13 @@ def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
 
 def muon(model: nn.Module, recipe: "Variant") -> Joined:
     "Muon for the filters of the inner blocks, with `muon_lr` and a decay that shrinks as much a step; AdamW for the rest."
-    inner = {name: name.startswith("blocks") and p.ndim == 4 and p.shape[1] > 1 for name, p in model.named_parameters()}
-    matrices, others = ([p for name, p in model.named_parameters() if inner[name] == first] for first in (True, False))
+    inner = {
+        name: name.startswith("blocks") and p.ndim == 4 and p.shape[1] > 1
+        for name, p in model.named_parameters()
+    }
+    matrices, others = (
+        [p for name, p in model.named_parameters() if inner[name] == first] for first in (True, False)
+    )
     decay, betas = recipe.weight_decay * recipe.max_lr / recipe.muon_lr, (0.9, recipe.beta2)
     rest = torch.optim.AdamW(others, recipe.max_lr, betas, weight_decay=recipe.weight_decay, fused=True)
     return Joined(Muon(matrices, recipe.muon_lr, decay, betas), rest)
@@ -267,8 +277,12 @@ def check_parts(parts: "Variant"):
         if field.type is bool and not isinstance(value, bool):
             raise InputError(f"{name} must be True or False, not {value!r}")
         if field.type is Callable or name == "norm" and value is not None:
-            if not callable(value) or "<" in getattr(value, "__qualname__", "<"):  # a lambda, or local to a function
-                raise InputError(f"{name} must be a function or a class of a module, not {value!r}: it is stored by name")
+            if not callable(value) or "<" in getattr(
+                value, "__qualname__", "<"
+            ):  # a lambda, or local to a function
+                raise InputError(
+                    f"{name} must be a function or a class of a module, not {value!r}: it is stored by name"
+                )
     widths = parts.widths
     whole = isinstance(widths, tuple) and all(type(width) is int and 1 <= width <= 1024 for width in widths)
     if not whole or not 3 <= len(widths) <= 20:
@@ -276,7 +290,9 @@ def check_parts(parts: "Variant"):
     last = len(widths) - 1
     for name, low, high in (("first_pool", 1, last - 1), ("pool_after", parts.first_pool + 1, last)):
         if getattr(parts, name) not in range(low, high + 1):
-            raise InputError(f"with {len(widths)} widths {name} must be from {low} to {high}, not {getattr(parts, name)!r}")
+            raise InputError(
+                f"with {len(widths)} widths {name} must be from {low} to {high}, not {getattr(parts, name)!r}"
+            )
 
 # %% ../../nbs/experiments/01_variants.ipynb #14d16aec
 @dataclass(frozen=True)
@@ -288,7 +304,9 @@ class VariantParts:
     conv: Callable = full  # or `separable`
     shared: bool = False  # neighbouring blocks of one shape have the same filters
     activation: Callable = relu  # makes a module
-    norm: Callable | None = nn.BatchNorm2d  # makes a module for so many channels; without one there are biases
+    norm: Callable | None = (
+        nn.BatchNorm2d
+    )  # makes a module for so many channels; without one there are biases
     skips: bool = True  # in blocks that keep the shape
     pooling: Callable = mixed  # or `average`, or `maximum`: what ends the features
     block_dropout: bool = False  # erase whole channels after every block, too
@@ -322,7 +340,10 @@ class Variant(VariantParts, Recipe):
         return optimizer
 
     def make_schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> OneCycleLR:
-        peaks, constant = [group["lr"] for group in optimizer.param_groups], self.div_factor == self.final_div_factor == 1
+        peaks, constant = (
+            [group["lr"] for group in optimizer.param_groups],
+            self.div_factor == self.final_div_factor == 1,
+        )
         return OneCycleLR(
             optimizer, peaks, steps, pct_start=self.warmup, div_factor=self.div_factor,
             final_div_factor=self.final_div_factor, cycle_momentum=not constant,  # a constant rate has a constant momentum
@@ -337,7 +358,9 @@ class Variant(VariantParts, Recipe):
         "The fields of a plain recipe, and what differs from its parts; a function or a class by its full name."
         parts = {field.name: getattr(self, field.name) for field in fields(VariantParts)}
         others = {name: part for name, part in parts.items() if part != getattr(VariantParts, name)}
-        names = {name: f"{part.__module__}.{part.__qualname__}" for name, part in others.items() if callable(part)}
+        names = {
+            name: f"{part.__module__}.{part.__qualname__}" for name, part in others.items() if callable(part)
+        }
         return super().record() | others | names
 
 # %% ../../nbs/experiments/01_variants.ipynb #8b796353
