@@ -40,7 +40,7 @@ def backward_matrices(
     shear: Tensor,  # [N], degrees
     side: int,  # of the pictures, pixels
 ) -> Tensor:  # [N, 2, 3]: a 2x2 matrix and a shift
-    "From each point of the new picture to where it came from, in coordinates from -1 to 1 across the picture."
+    "From each point of the new picture to where it came from, in coordinates from -1 to 1 across it."
     backward = shear_matrices(-shear) @ rotation_matrices(-angle) / scale.view(-1, 1, 1)
     shift = -backward @ translation.unsqueeze(2) * (2 / side)
     return torch.cat([backward, shift], 2)
@@ -52,12 +52,10 @@ def sample(
 ) -> Tensor:  # float [N, C, S, S]; what comes in from outside is 0
     "Fetch every pixel from where it came from, mixing its four neighbours there."
     side = images.shape[-1]
-    line = (
-        torch.arange(side, dtype=matrices.dtype, device=images.device) * 2 + 1
-    ) / side - 1  # the pixels' middles
-    points = torch.stack(
-        [line.repeat(side), line.repeat_interleave(side), torch.ones_like(line).repeat(side)]
-    )  # x, y, 1
+    middles = torch.arange(side, dtype=matrices.dtype, device=images.device) * 2 + 1
+    line = middles / side - 1  # of the pixels, from -1 to 1
+    x, y = line.repeat(side), line.repeat_interleave(side)
+    points = torch.stack([x, y, torch.ones_like(x)])
     origins = (matrices.reshape(-1, 3) @ points).view(-1, 2, side, side)  # one product for all images
     return F.grid_sample(
         images, origins.permute(0, 2, 3, 1), mode="bilinear", padding_mode="zeros", align_corners=False
@@ -77,7 +75,8 @@ def check_affine(
         raise InputError(f"images: expected squares, got {images.shape[2]} x {images.shape[3]} pixels")
     n = len(images)
     for name, value, shape in (
-        ("angle", angle, (n,)), ("translation", translation, (n, 2)), ("scale", scale, (n,)), ("shear", shear, (n,)),
+        ("angle", angle, (n,)), ("translation", translation, (n, 2)),
+        ("scale", scale, (n,)), ("shear", shear, (n,)),
     ):  # fmt: skip
         expect(value, name, shape, "float")
         if value.device != images.device:
@@ -93,7 +92,7 @@ def affine(
     scale: Tensor,  # [N], 1 keeps the size
     shear: Tensor,  # [N], degrees
 ) -> Tensor:  # float [N, C, S, S]; what comes in from outside is 0
-    "Rotate, shear, scale and shift each image about its centre by its own amounts, with one bilinear sampling."
+    "Rotate, shear, scale and shift each image about its centre by its own amounts: one bilinear sampling."
     check_affine(images, angle, translation, scale, shear)
     return sample(images, backward_matrices(angle, translation, scale, shear, images.shape[-1]))
 

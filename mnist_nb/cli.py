@@ -10,7 +10,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -44,7 +44,7 @@ def complain(
 def main():
     "The command `mnist-nb`: a mistake that the user can mend is one sentence and exit status 2."
     warnings.formatwarning = lambda message, *_: f"mnist-nb: {message}\n"
-    usage_error = typer.BadParameter.__base__  # click's, which newer versions of typer carry inside
+    usage_error: Any = typer.BadParameter.__base__  # click's, which newer versions of typer carry inside
     try:
         status = app(prog_name="mnist-nb", standalone_mode=False)
         if status == 130:  # typer caught the interruption
@@ -178,7 +178,7 @@ def bench_command(
     print(f"{format_rows(rows)}\n\nwrote {out}")
 
 # %% ../nbs/appendix/cli.ipynb #c6932784
-def plans() -> dict[str, tuple]:
+def plans() -> dict[str, Any]:  # a `Plan` for each
     "Every plan by the name of its results file; each stands in the experiment whose runs it names."
     from mnist_nb.experiments import ablation, frontier, recipe, seeds, speed
 

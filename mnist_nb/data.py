@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -24,6 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .support import InputError, expect, new_figure, whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../nbs/00_data.ipynb #2b867ee0
 def read_idx(
@@ -93,7 +96,8 @@ def download(
                     temporary.write_bytes(content)
                 return
     except OSError as error:
-        raise InputError(f"cannot write to {path.parent} ({error.strerror}): name another in $MNIST_NB_DATA")
+        where = f"cannot write to {path.parent} ({error.strerror})"
+        raise InputError(f"{where}: name another in $MNIST_NB_DATA") from error
     trouble = "is damaged and cannot be fetched again" if path.exists() else "cannot be fetched"
     raise InputError(f"{path.name} {trouble}: put {', '.join(FILES)} into {path.parent}")
 
@@ -144,7 +148,7 @@ def center_digit(
     box: int = 20,  # the longer side of the digit afterwards, pixels
     side: int = 28,  # the side of the result, pixels
 ) -> Tensor:  # float32 [side, side], in the units of `image`
-    "Crop to the ink, scale its longer side to `box`, and put its centre of mass on the middle: as MNIST was made."
+    "Crop to the ink, scale its longer side to `box`, centre its mass: as MNIST was made."
     image = image.float()
     expect(image, "image", ("H", "W"), "float")
     if not (image > 0).any():
@@ -164,7 +168,7 @@ def center_digit(
 
 # %% ../nbs/00_data.ipynb #72322635
 def embedded_digits() -> DigitData:
-    "scikit-learn's 1,797 digits of 8x8 pixels, brought to 28x28 by `center_digit`: 1,500 to train, 297 to test."
+    "scikit-learn's 1,797 digits of 8x8 pixels, made 28x28 by `center_digit`: 1,500 to train, 297 to test."
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -177,8 +181,7 @@ def embedded_digits() -> DigitData:
 
 # %% ../nbs/00_data.ipynb #8c28ea86
 def load_mnist(
-    source: str
-    | None = None,  # `auto`, `mnist` or `digits`; else the variable `$MNIST_NB_SOURCE`, else `auto`
+    source: str | None = None,  # `auto`, `mnist` or `digits`; else `$MNIST_NB_SOURCE`, else `auto`
     folder: str | Path | None = None,  # holds `MNIST/raw/`; else `$MNIST_NB_DATA`, else a cache
     device: str | torch.device = "cpu",  # where the tensors are to lie
 ) -> DigitData:  # its `name` says which data set it is
@@ -211,7 +214,7 @@ def plot_digits(
     titles: list[str] | None = None,  # one for each image
     columns: int = 10,  # pictures in a row
     heading: str = "",  # above the page
-) -> "matplotlib.figure.Figure":
+) -> "Figure":
     "A page of digits; black is 0, white is 255 for bytes and 1 for floats."
     rows = -(-len(images) // columns)
     figure = new_figure(0.8 * columns, (1.0 if titles else 0.8) * rows + 0.4 * bool(heading))

@@ -9,13 +9,16 @@ __all__ = ['onnx_session', 'onnx_logits', 'export_onnx']
 import copy
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .model import DigitNet, predict_logits
 from .support import InputError, expect, whole_file
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 # %% ../nbs/09_export.ipynb #1dff9325
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -54,32 +57,21 @@ def write_onnx(
     import onnx
 
     example, batch = torch.zeros(2, 28, 28, dtype=torch.uint8), torch.export.Dim("batch")
-    options = {
-        "input_names": ["images"],
-        "output_names": ["logits"],
-        "dynamic_shapes": {"images": {0: batch}},
-    }
-    program = torch.onnx.export(
-        FromBytes(model), (example,), dynamo=True, external_data=False, verbose=False, **options
-    )
+    program: Any = torch.onnx.export(
+        FromBytes(model), (example,), dynamo=True, external_data=False, verbose=False,
+        input_names=["images"], output_names=["logits"], dynamic_shapes={"images": {0: batch}},
+    )  # fmt: skip
     graph = program.model_proto
-    for part in (
-        *graph.graph.node,
-        *graph.graph.value_info,
-        *graph.graph.input,
-        *graph.graph.output,
-        graph.graph,
-    ):
-        del part.metadata_props[
-            :
-        ]  # where in this machine's files each operation came from: nobody else's business
+    inner = graph.graph
+    for part in (*inner.node, *inner.value_info, *inner.input, *inner.output, inner):
+        del part.metadata_props[:]  # where in this machine's files it came from: nobody else's business
     onnx.checker.check_model(graph, full_check=True)
     Path(path).write_bytes(graph.SerializeToString(deterministic=True))
 
 # %% ../nbs/09_export.ipynb #1c6a7a57
 def onnx_session(
     path: str | Path,  # an ONNX file
-) -> "onnxruntime.InferenceSession":  # on the CPU, with as many threads as PyTorch has
+) -> "InferenceSession":  # on the CPU, with as many threads as PyTorch has
     "A network that runs without PyTorch."
     check_packages()
     import onnxruntime
@@ -90,7 +82,7 @@ def onnx_session(
 
 
 def onnx_logits(
-    session: "onnxruntime.InferenceSession",
+    session: "InferenceSession",
     images: Tensor,  # uint8 [N, 28, 28]
 ) -> Tensor:  # float32 [N, 10]
     "What onnxruntime answers, batch by batch."
@@ -112,7 +104,7 @@ def agreement(
     theirs: Tensor,  # float [N, 10], logits for the same images
 ) -> Agreement:
     "Compare logits, image by image; NaN anywhere makes the largest difference NaN."
-    same = (ours.argmax(1) == theirs.argmax(1)).sum().item()
+    same = int((ours.argmax(1) == theirs.argmax(1)).sum())
     return Agreement(len(ours), same, (ours - theirs).abs().max().item())
 
 # %% ../nbs/09_export.ipynb #9609c0a4

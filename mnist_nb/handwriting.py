@@ -12,10 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor, nn
 
 from .data import LabelledImages, center_digit
-from .model import DigitNet, load_pretrained, predict_logits
+from .model import load_pretrained, predict_logits
 from .support import InputError, read_rows, results_path
 
 # %% ../nbs/07_handwriting.ipynb #141f7a53
@@ -26,7 +28,7 @@ def check_size(
     size: tuple[int, int],  # pixels
     name: str,  # what is that large, for the message
 ):
-    "An `InputError` where a picture is too small to hold a digit, or so large that decoding it would fill the memory."
+    "An `InputError` where a picture is too small to hold a digit, or too large to be decoded in memory."
     if min(size) < SMALLEST or size[0] * size[1] > LARGEST:
         limits = f"at least {SMALLEST} on each side and at most {LARGEST // 1_000_000} million in all"
         raise InputError(f"{name} has {size[0]:,} x {size[1]:,} pixels: expected {limits}")
@@ -34,10 +36,8 @@ def check_size(
 # %% ../nbs/07_handwriting.ipynb #13226eea
 def open_picture(
     path: str | Path,  # a file in any format that Pillow reads
-) -> "PIL.Image.Image":  # only its header is read yet
+) -> Image.Image:  # only its header is read yet
     "A picture's file; an `InputError` where it is missing, empty, too large or no picture."
-    from PIL import Image  # here, as scipy below, so that `import mnist_nb` stays quick
-
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: name the pictures in it, such as {path / '*.png'}")
@@ -49,26 +49,23 @@ def open_picture(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` says it better
             image = Image.open(path)
-    except Image.DecompressionBombError:
-        raise InputError(f"{path} has more than {LARGEST // 1_000_000} million pixels: save a smaller copy")
-    except Exception:  # Pillow has many errors for files that are something else
-        raise InputError(f"{path} is no picture that can be read: save it as PNG or JPEG")
+    except Image.DecompressionBombError as error:
+        limit = f"{LARGEST // 1_000_000} million pixels"
+        raise InputError(f"{path} has more than {limit}: save a smaller copy") from error
+    except Exception as error:  # noqa: BLE001 - Pillow's alone: files of another kind raise anything
+        raise InputError(f"{path} is no picture that can be read: save it as PNG or JPEG") from error
     check_size(image.size, str(path))
     return image
 
 # %% ../nbs/07_handwriting.ipynb #0bdf4a06
 def from_array(
-    array: np.ndarray
-    | Tensor,  # [H, W], [H, W, 3] or [H, W, 4]; bytes, 16 bits, true and false, or floats from 0 to 1
-) -> "PIL.Image.Image":
+    array: np.ndarray | Tensor,  # [H, W(, 3 or 4)]; bytes, 16 bits, true and false, or floats from 0 to 1
+) -> Image.Image:
     "A picture from numbers; an `InputError` that says what was expected."
-    from PIL import Image
-
     array = np.asarray(array.cpu() if isinstance(array, Tensor) else array)
     if not (array.ndim == 2 or array.ndim == 3 and array.shape[2] in (3, 4)) or array.size == 0:
-        raise InputError(
-            f"array: expected shape [H, W], [H, W, 3] or [H, W, 4], not empty, got {list(array.shape)}"
-        )
+        expected = "[H, W], [H, W, 3] or [H, W, 4], not empty"
+        raise InputError(f"array: expected shape {expected}, got {list(array.shape)}")
     if array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):  # NaN fails here, too
             raise InputError("array: expected floats from 0 to 1, got others, NaN or infinity: divide by 255")
@@ -82,14 +79,12 @@ def from_array(
 
 # %% ../nbs/07_handwriting.ipynb #84bcd856
 def on_paper(
-    image: "PIL.Image.Image",  # with transparent pixels
+    image: Image.Image,  # with transparent pixels
 ) -> np.ndarray:  # float32 [H, W], 0 to 255
-    "Grey levels with the transparent parts filled: as the rest of the page, or, behind strokes alone, as their opposite."
+    "Grey levels, transparent parts filled: as the rest of the page, or, behind strokes, as their opposite."
     image = image.convert("RGBA")
-    grey, alpha = (
-        np.asarray(image.convert("L"), np.float32),
-        np.asarray(image.getchannel("A"), np.float32) / 255,
-    )
+    grey = np.asarray(image.convert("L"), np.float32)
+    alpha = np.asarray(image.getchannel("A"), np.float32) / 255
     solid = grey[alpha > 0.5]
     middle = np.median(solid) if solid.size else 0
     paper = middle if alpha.mean() > 0.5 else 255 * (middle < 128)
@@ -100,11 +95,9 @@ PAGE = 200  # pixels, the longer side at which a page is searched for its digit
 
 
 def grey_page(
-    image: "PIL.Image.Image",
+    image: Image.Image,
 ) -> np.ndarray:  # float32 [h, w], grey from 0 to 255; the longer side is 200 pixels
     "Turn a picture upright, as its EXIF data say, make it grey, whatever its mode, and scale it."
-    from PIL import Image, ImageOps
-
     image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         grey = on_paper(image)
@@ -122,23 +115,22 @@ def read_page(
     picture,  # a path, a Pillow image, an array or a tensor
 ) -> np.ndarray:  # float32 [h, w], grey from 0 to 255
     "A page from whatever holds it; an `InputError` where it cannot be read."
-    from PIL import Image
-
     if isinstance(picture, (np.ndarray, Tensor)):
         return grey_page(from_array(picture))
     if isinstance(picture, Image.Image):
         check_size(picture.size, "picture")
         return grey_page(picture)
     if not isinstance(picture, (str, Path)):
-        raise TypeError(
-            f"picture: expected a path, a Pillow image, an array or a tensor, got {type(picture).__name__}"
-        )
+        kind = type(picture).__name__
+        raise TypeError(f"picture: expected a path, a Pillow image, an array or a tensor, got {kind}")
     with open_picture(picture) as image:
         try:
             image.draft("L", (PAGE, PAGE))  # a large JPEG is decoded at a fraction of its size
-            return grey_page(image)
-        except Exception:  # a damaged file can fail anywhere in its decoder
-            raise InputError(f"{picture} is damaged or cut short: save or copy it again")
+            upright = ImageOps.exif_transpose(image)
+            upright.load()
+        except Exception as error:  # noqa: BLE001 - Pillow's alone: its decoders fail in any way
+            raise InputError(f"{picture} is damaged or cut short: save or copy it again") from error
+        return grey_page(upright)
 
 # %% ../nbs/07_handwriting.ipynb #6fe8ea8f
 RIM = 16  # pixels, the width of a page's edge
@@ -147,7 +139,7 @@ RIM = 16  # pixels, the width of a page's edge
 def paper_surface(
     page: np.ndarray,  # float32 [h, w]
 ) -> np.ndarray:  # float64 [h, w]
-    "What the page would look like without ink: the plane that least absolute deviations lay through the tones of its rim."
+    "The page without ink: the plane that least absolute deviations lay through the tones of its rim."
     y, x = np.mgrid[: page.shape[0], : page.shape[1]] / max(page.shape)
     plane = np.stack([np.ones(page.shape), y, x], 2)
     rim = np.ones(page.shape, bool)
@@ -206,7 +198,7 @@ def prepare(
 class Reader(NamedTuple):
     "A network, and what was learned about its answers on images that it had not seen."
 
-    model: DigitNet
+    model: nn.Module
     temperature: float  # the logits are divided by it
     threshold: float  # the least spread of the logits with which a digit is believed
 
@@ -225,15 +217,18 @@ def spread(
 
 
 def fit_reader(
-    model: DigitNet,  # in whatever mode
+    model: nn.Module,  # in whatever mode
     held: LabelledImages,  # digits that the model was not trained on
     refuse: float = 0.0025,  # the share of them to refuse
 ) -> Reader:
-    "The temperature that makes held-out labels most probable, and the threshold that refuses a given share of the digits."
+    "The temperature that makes held-out labels most probable, and the threshold that refuses a given share."
     from scipy.optimize import minimize_scalar
 
     logits = predict_logits(model, held.images).double()
-    loss = lambda log_t: torch.nn.functional.cross_entropy(logits / np.exp(log_t), held.labels).item()
+
+    def loss(log_temperature: float) -> float:
+        return F.cross_entropy(logits / np.exp(log_temperature), held.labels).item()
+
     temperature = np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)
     return Reader(model, float(temperature), spread(logits).quantile(refuse).item())
 
@@ -257,12 +252,12 @@ def read_prepared(
     readings = []
     for one, image, believed in zip(probabilities, seen, sure.tolist()):
         remark = "no ink found" if not image.any() else "" if believed else "does not look like a digit"
-        readings.append(Reading(None if remark else one.argmax().item(), one, image, remark))
+        readings.append(Reading(None if remark else int(one.argmax()), one, image, remark))
     return readings
 
 # %% ../nbs/07_handwriting.ipynb #3170364a
 def read_digit(
-    pictures,  # a path, a Pillow image or an array [H, W(, 3 or 4)]; or a batch: a list of these, or an array [N, H, W]
+    pictures,  # path, Pillow image or array [H, W(, 3 or 4)]; or a batch: a list of these, or [N, H, W]
     reader: Reader | None = None,  # by default the shipped one
 ) -> Reading | list[Reading]:  # a list for a batch
     "Read handwriting: the digit, its probabilities, and the 28x28 pixels that the network saw."

@@ -7,6 +7,8 @@ __all__ = ['feature_maps', 'check_eval', 'plot_feature_maps', 'receptive_field',
            'embed', 'principal_components', 'plot_embedding']
 
 # %% ../nbs/06_interpret.ipynb #4c2dc0f3
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,9 @@ from torch import Tensor, nn
 from .data import to_input
 from .model import DigitNet, predict_logits
 from .support import InputError, expect, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../nbs/06_interpret.ipynb #2615ede4
 @torch.no_grad()
@@ -30,7 +35,7 @@ def feature_maps(
 
 
 def check_eval(model: nn.Module):
-    "An `InputError` for a network in training mode: its answers for one image would depend on the others, and on chance."
+    "An `InputError` for a network in training mode: an answer would depend on other images, and on chance."
     if model.training:
         raise InputError("the network is in training mode: call model.eval() first")
 
@@ -39,7 +44,7 @@ def plot_feature_maps(
     image: Tensor,  # uint8 [28, 28]
     maps: dict[str, Tensor],  # of this image, each [1, channels, height, width]
     heading: str,
-) -> "matplotlib.figure.Figure":
+) -> "Figure":
     "A row of pictures for each layer, from 0, dark, to the layer's largest value, bright."
     figure = new_figure(8.5, 5.2)
     figure.suptitle(heading)
@@ -80,7 +85,7 @@ def margins(
     logits: Tensor,  # float [N, 10]
     digits: Tensor,  # int64 [N]
 ) -> Tensor:  # float [N]
-    "How far a digit's logit is above the best of the other nine: above 0 the digit wins, below 0 another one does."
+    "How far a digit's logit is above the best of the other nine: above 0 it wins, below 0 another does."
     own = F.one_hot(digits, 10).bool()
     return logits[own] - logits.masked_fill(own, -torch.inf).amax(1)
 
@@ -139,8 +144,8 @@ def plot_embedding(
     labels: Tensor,  # int64 [N]
     predictions: Tensor,  # int64 [N]
     **words: str,  # `title`, `xlabel` and `ylabel`
-) -> "matplotlib.figure.Figure":
-    "A dot for each image, each digit named at its median; misread images are ringed, with their label and what was read."
+) -> "Figure":
+    "A dot for each image, each digit named at its median; misread ones are ringed, with label and reading."
     figure = new_figure(7.5, 6)
     axes = figure.subplots()
     axes.scatter(*points.T, s=5, c=labels, cmap="viridis", linewidths=0, alpha=0.7)

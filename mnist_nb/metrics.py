@@ -7,13 +7,16 @@ __all__ = ['LABEL_ERRORS', 'Evaluation', 'evaluate', 'confusion_matrix', 'plot_c
            'calibration_error']
 
 # %% ../nbs/05_metrics.ipynb #c966d9cf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn
 
 from .data import LabelledImages, check_labelled
 from .model import predict_logits
 from .support import expect, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../nbs/05_metrics.ipynb #421a020c
 class Evaluation(NamedTuple):
@@ -62,7 +65,7 @@ def confusion_matrix(
 def plot_confusion(
     matrix: Tensor,  # int64 [10, 10]
     data_name: str,  # for the title
-) -> "matplotlib.figure.Figure":
+) -> "Figure":
     "The confusion matrix, with its diagonal left white so that the mistakes can be seen."
     figure = new_figure(5, 4.2)
     axes = figure.subplots()
@@ -71,7 +74,7 @@ def plot_confusion(
     for row in range(10):
         for column in range(10):
             dark = row != column and mistakes[row, column] < 0.6 * mistakes.nan_to_num().max()
-            count, color = int(matrix[row, column]), "white" if dark else "black"
+            count, color = str(int(matrix[row, column])), "white" if dark else "black"
             axes.text(column, row, count, ha="center", va="center", fontsize=7, color=color)
     axes.set(
         title=f"Confusions, {data_name}",
@@ -123,6 +126,6 @@ def calibration_error(
     evaluation: Evaluation,
     bins: int = 15,  # of equal width, from 0 to 1
 ) -> float:  # percent
-    "Expected calibration error: the mean gap between confidence and accuracy, weighted by images (Guo et al., 2017)."
+    "Expected calibration error: the mean gap between confidence and accuracy over images (Guo et al., 2017)."
     rows = reliability(evaluation, bins)
     return 100 * sum(row.images * abs(row.confidence - row.accuracy) for row in rows) / len(evaluation.labels)

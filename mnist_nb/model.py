@@ -25,7 +25,7 @@ from .support import InputError, expect, only_plain, whole_file
 
 # %% ../nbs/01_model.ipynb #5fa8dabd
 class Block(nn.Module):
-    "Convolution 3x3, pooling if asked for, batch norm, ReLU, and a skip where input and output have the same shape."
+    "Convolution 3x3, perhaps pooling, batch norm, ReLU, and a skip if input and output are alike in shape."
 
     def __init__(
         self,
@@ -70,11 +70,10 @@ class DigitNet(nn.Module):
         if pool_after not in range(2, 6):
             raise InputError(f"pool_after must be from 2 to 5, not {pool_after!r}")
         self.pool_after = pool_after
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        self.mean, self.std = nn.Buffer(torch.tensor(mean)), nn.Buffer(torch.tensor(std))
         sizes = enumerate(zip([1, 8, 16, 16, 16, 16], [8, 16, 16, 16, 16, 32]), 1)
         layers = [(f"conv{i}", Block(before, after, pool=i == 1)) for i, (before, after) in sizes]
-        layers.insert(pool_after, ("pool", nn.MaxPool2d(2)))
+        layers = [*layers[:pool_after], ("pool", nn.MaxPool2d(2)), *layers[pool_after:]]
         self.blocks = nn.Sequential(OrderedDict(layers)).to(memory_format=torch.channels_last)
         self.dropout = nn.Dropout(dropout)
         self.conv7 = nn.Conv2d(32, 10, 1, bias=False)
@@ -146,8 +145,8 @@ def predict_logits(
 
 # %% ../nbs/01_model.ipynb #d765c16e
 PLAIN = {  # what stored networks may say of themselves, and the only value that a `DigitNet` has
-    "network": "DigitNet", "dropout_at": "features", "pooling": "mixed", "skips": True, "norm": True, "silu": False,
-    "widths": [8, 16, 16, 16, 16, 32], "filters": "full", "first_pool": 1,
+    "network": "DigitNet", "dropout_at": "features", "pooling": "mixed", "skips": True, "norm": True,
+    "silu": False, "widths": [8, 16, 16, 16, 16, 32], "filters": "full", "first_pool": 1,
 }  # fmt: skip
 
 
@@ -179,9 +178,9 @@ def load_weights(
         model = DigitNet(settings.pop("dropout"), **settings)
         model.load_state_dict(load_file(path))
     except InputError as error:
-        raise InputError(f"{path}: {error}")
-    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError, RuntimeError):
-        raise InputError(f"{path} holds no weights of a DigitNet: it is damaged, or something else made it")
+        raise InputError(f"{path}: {error}") from error
+    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} holds no weights of a DigitNet: damaged, or of another kind") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise InputError(f"{path} holds weights that are not finite: train again")
     return model.to(device).eval(), facts

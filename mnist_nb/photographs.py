@@ -10,16 +10,15 @@ import io
 import math
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
 # %% ../nbs/appendix/photographs.ipynb #34af382f
 def lay_out(
     image: Tensor,  # uint8 [28, 28]
     rng: np.random.Generator,
-) -> tuple["PIL.Image.Image", float]:  # the page, ink bright on black; the digit's height, pixels
+) -> tuple[Image.Image, float]:  # the page, ink bright on black; the digit's height, pixels
     "Enlarge a digit, turn it by up to 10 degrees, and put it anywhere on a page of 200 to 1000 pixels."
-    from PIL import Image
-
     side = int(rng.integers(200, 1001))
     height = rng.uniform(0.3, 0.9) * side
     small = Image.fromarray(image.numpy())
@@ -52,8 +51,6 @@ def photograph(
     rng: np.random.Generator,
 ) -> tuple[bytes, bytes]:  # two JPEG files: dark ink on light paper, and the same inverted
     "A digit as a careless person would photograph it."
-    from PIL import Image, ImageFilter
-
     page, height = lay_out(image, rng)
     paper, pen = rng.uniform(170, 255), rng.uniform(0, 90)
     grey = (paper + (pen - paper) / 255 * np.asarray(page, np.float32)) * light(page.width, rng)
@@ -100,7 +97,6 @@ def noise_pages(
 def letters() -> tuple[list[np.ndarray], list[str]]:  # pages, each uint8 [120, 120], and what is on them
     "The 52 letters in matplotlib's DejaVu fonts: three faces, plain and bold."
     from matplotlib import font_manager
-    from PIL import Image, ImageDraw, ImageFont
 
     pages, names = [], []
     for family in ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono"):

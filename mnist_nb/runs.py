@@ -18,7 +18,7 @@ from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -99,7 +99,7 @@ def load_checkpoint(
     run: Run,  # freshly made; takes the checkpoint's state
     path: str | Path,  # or the one before it, where this is damaged or missing
 ):
-    "Go on where a checkpoint of the same run stopped; an `InputError` where none is whole or it is of another run."
+    "Go on where a checkpoint of the same run stopped; an `InputError` where none is whole or of this run."
     found = [p for p in (Path(path), previous(path)) if p.exists()]
     states = [read_state(p, run.train.images.device) for p in found]
     whole = [(p, state) for p, state in zip(found, states) if state is not None]
@@ -122,7 +122,7 @@ class Measured(NamedTuple):
 
     model: nn.Module  # in eval mode
     history: list[dict[str, float]]  # a row for each epoch
-    row: dict[str, str | int | float]  # for a results file
+    row: dict[str, Any]  # for a results file: text and numbers
     answers: Evaluation  # to the images that it was scored on
 
 
@@ -216,7 +216,7 @@ def write_run(
     recipe: Recipe,  # that was measured
     measured: Measured,  # the run
 ) -> list[Path]:  # the files of the run
-    "Everything that a run leaves behind beside its recipe and its checkpoints, each file whole or not at all."
+    "All that a run leaves behind beside its recipe and its checkpoints, each file whole or not at all."
     model, history, row, answers = measured
     accuracy = {row["data"]: row["accuracy"]} if row["scored_on"] == "test" else {}
     if row["data"] == "mnist":

@@ -9,7 +9,7 @@ __all__ = ['SIDE', 'PEN', 'draw_strokes', 'strokes_of', 'Answer', 'read_drawing'
 import math
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from .data import center_digit, to_input
 from .interpret import feature_maps
 from .model import DigitNet, layer_table, predict_logits
 from .support import InputError, expect, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../nbs/08_sketch.ipynb #602fe00f
 SIDE = 140  # of the pad, pixels
@@ -110,10 +113,10 @@ def side_by_side(
 def plot_answer(
     ink: Tensor,  # uint8 [H, W], the drawing
     answer: Answer,  # to it
-) -> "matplotlib.figure.Figure":
+) -> "Figure":
     "What the pad shows: the drawing, what the network sees, the maps of every layer, and the probabilities."
     figure = new_figure(9.5, 5)
-    left, right = figure.subfigures(1, 2, width_ratios=(3, 5))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(3, 5))[0]
     parts = left.subplot_mosaic([["drawn", "seen"], ["bars", "bars"]], height_ratios=(2, 3))
     for name, picture, title in (("drawn", ink, "drawn"), ("seen", answer.seen, "seen, 28x28")):
         parts[name].imshow(picture, cmap="gray", vmin=0, vmax=255)
@@ -144,12 +147,12 @@ def map_bytes(
 # %% ../nbs/08_sketch.ipynb #d1991716
 @cache
 def pad_class() -> type:
-    "The widget's class. anywidget is imported here, since nothing else needs it; an `InputError` where it is missing."
+    "The widget's class. anywidget is imported here, since nothing else needs it; an `InputError` without it."
     try:
         import anywidget
         from traitlets import Bytes, Float, Int, List
-    except ImportError:
-        raise InputError("the pad needs anywidget, which is not installed here: pip install anywidget")
+    except ImportError as error:
+        raise InputError("the pad needs anywidget, which is not installed: pip install anywidget") from error
 
     class SketchPad(anywidget.AnyWidget):
         "What page and kernel share. The other half, which draws it, is `sketch.js`."
@@ -157,9 +160,8 @@ def pad_class() -> type:
         _esm = (resources.files("mnist_nb") / "sketch.js").read_text(encoding="utf-8")
         _css = (resources.files("mnist_nb") / "sketch.css").read_text(encoding="utf-8")
         side, pen = Int(SIDE).tag(sync=True), Int(PEN).tag(sync=True)  # pixels
-        pixels = Bytes().tag(
-            sync=True, echo_update=False, from_json=lambda raw, _: bytes(raw)
-        )  # SIDE * SIDE of ink, or none
+        # SIDE * SIDE bytes of ink, or none
+        pixels = Bytes().tag(sync=True, echo_update=False, from_json=lambda raw, _: bytes(raw))
         turn = Int().tag(sync=True, echo_update=False)  # the page counts the drawings that it sends
         answered = Int().tag(sync=True)  # the last of them that the kernel has answered
         layers = List().tag(sync=True)  # [name, channels, side] of each
@@ -173,7 +175,7 @@ def pad_class() -> type:
 
 # %% ../nbs/08_sketch.ipynb #15545e1c
 def answer_pad(
-    pad: "SketchPad",
+    pad: Any,  # a `SketchPad`
     model: DigitNet,  # in eval mode, on the CPU
 ):
     "Read what is drawn, and tell the page in one message; no ink, no answer."
@@ -190,7 +192,7 @@ def answer_pad(
 
 def sketch_pad(
     model: DigitNet,  # in eval mode, on the CPU
-) -> "SketchPad":  # a widget; an `InputError` where anywidget is missing
+) -> Any:  # a `SketchPad`, which is a widget; an `InputError` where anywidget is missing
     "A pad to draw on: `pixels` go in, `probabilities`, `seen` and `maps` come out."
     pad = pad_class()()
     layers = [[row.name, *row.output[:2]] for row in layer_table(model)[:-1]]

@@ -15,9 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../nbs/appendix/support.ipynb #efa8d190
 class InputError(ValueError):
@@ -27,9 +31,7 @@ class InputError(ValueError):
 def expect(
     tensor: Tensor,  # what was given
     name: str,  # what it is, for the message
-    shape: tuple[
-        int | str, ...
-    ],  # a number where it is fixed, a letter where it is free; at least one element
+    shape: tuple[int | str, ...],  # a number where it is fixed, a letter where it is free; not empty
     kind: str,  # `uint8`, `int64` or `float`, which means any floating type without NaN or infinity
 ):
     "A `TypeError` or an `InputError` that says what was expected and what was given."
@@ -127,24 +129,22 @@ def results_path(
 def new_figure(
     width: float,  # inches
     height: float,  # inches
-) -> "matplotlib.figure.Figure":  # empty
-    "A figure that belongs to nobody else. matplotlib is imported here, since its first import writes a font cache."
+) -> "Figure":  # empty
+    "A figure that is nobody else's. matplotlib is imported here, since its first import writes a font cache."
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def show(
-    figure: "matplotlib.figure.Figure",
+    figure: "Figure",
     alt: str,  # one sentence that says what it shows, for those who cannot see it
 ):
     "Display a figure in a notebook as a PNG that carries its alternative text in the output's metadata."
     try:
         from IPython.display import display
-    except ImportError:
-        raise InputError(
-            "a figure is displayed by IPython: run this in a notebook, or save the figure with savefig"
-        )
+    except ImportError as error:
+        raise InputError("IPython displays a figure: run this in a notebook, or call savefig") from error
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=80, metadata={"Software": None})
     data = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": alt}

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,10 +26,14 @@ from .data import FACTS, LabelledImages, batches, check_labelled
 from .model import DigitNet, predict_logits
 from .support import InputError, new_figure, only_plain
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # %% ../nbs/04_train.ipynb #d9f806d3
 RANGES = {  # of each number in a recipe, from and to
-    "epochs": (1, 1000), "batch_size": (1, 60_000), "max_lr": (1e-8, 10), "div_factor": (1, 1e6), "warmup": (0.01, 0.99),
-    "beta2": (0, 0.99999), "weight_decay": (0, 10), "label_smoothing": (0, 0.9), "dropout": (0, 0.99), "pool_after": (2, 5),
+    "epochs": (1, 1000), "batch_size": (1, 60_000), "max_lr": (1e-8, 10), "div_factor": (1, 1e6),
+    "warmup": (0.01, 0.99), "beta2": (0, 0.99999), "weight_decay": (0, 10), "label_smoothing": (0, 0.9),
+    "dropout": (0, 0.99), "pool_after": (2, 5),
     "rotation": (0, 180), "translation": (0, 0.5), "scale": (0, 0.9),
 }  # fmt: skip
 
@@ -40,7 +45,7 @@ def check_ranges(
     "An `InputError` that names the first field whose type or value makes no sense."
     if not isinstance(recipe.name, str):
         raise InputError(f"name takes a value of type str, not {recipe.name!r}")
-    kinds = {field.name: field.type for field in fields(recipe)}
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(recipe)}
     for name, (lowest, highest) in ranges.items():
         value, kind = getattr(recipe, name), kinds[name]
         if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
@@ -81,11 +86,11 @@ class Recipe:
         return torch.optim.AdamW(model.parameters(), self.max_lr, betas, weight_decay=decay, fused=True)
 
     def make_schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> OneCycleLR:
-        "Up from peak / `div_factor` to the peak, then down to nearly nothing, in so many steps of a whole run."
+        "Up from peak / `div_factor` to the peak, then down to nearly nothing, in the steps of a whole run."
         return OneCycleLR(optimizer, self.max_lr, steps, pct_start=self.warmup, div_factor=self.div_factor)
 
     def augment(self, images: Tensor, epoch: int, draws: torch.Generator) -> Tensor:
-        "float [N, 1, 28, 28], freshly transformed, in every epoch alike; no strength leaves them as they are."
+        "float [N, 1, 28, 28], freshly transformed, in every epoch alike; without strengths, as they are."
         strengths = (self.rotation, self.translation, self.scale)
         return random_affine(images, *strengths, shear=0.0, generator=draws) if any(strengths) else images
 
@@ -97,11 +102,12 @@ class Recipe:
 PRESETS = {
     "default": Recipe(),
     "classic": Recipe(
-        name="classic", batch_size=28, max_lr=0.005, div_factor=50.0, beta2=0.999, weight_decay=0.0, label_smoothing=0.0,
-        rotation=15.0, translation=0.07, scale=0.07,
+        name="classic", batch_size=28, max_lr=0.005, div_factor=50.0, beta2=0.999, weight_decay=0.0,
+        label_smoothing=0.0, rotation=15.0, translation=0.07, scale=0.07,
     ),
     "fast": Recipe(
-        name="fast", epochs=6, batch_size=128, max_lr=0.015, rotation=5.0, translation=0.03, scale=0.03, pool_after=3,
+        name="fast", epochs=6, batch_size=128, max_lr=0.015, rotation=5.0, translation=0.03, scale=0.03,
+        pool_after=3,
     ),
 }  # fmt: skip
 
@@ -122,15 +128,16 @@ def changed(
             raise InputError(f"{setting!r} sets no field of a recipe: use one of {', '.join(kinds)}")
         try:
             values[key] = kinds[key](text)
-        except ValueError:
-            raise InputError(f"{setting!r}: {key} takes a value of type {kinds[key].__name__}")
+        except ValueError as error:
+            raise InputError(f"{setting!r}: {key} takes a value of type {kinds[key].__name__}") from error
     return replace(recipe, name=" ".join([recipe.name, *settings]), **values)
 
 # %% ../nbs/04_train.ipynb #0ccd860f
-PLAIN_RECIPE = {  # what stored recipes may say beside the fields of a `Recipe`, and the only value that is built in
-    "network": "convolutional", "dropout_at": "features", "pooling": "mixed", "norm": "batch", "skips": "identity",
-    "activation": "relu", "widths": "8,16,16,16,16,32", "filters": "full", "first_pool": 1, "final_div_factor": 1e4,
-    "optimizer": "adamw", "muon_lr": 0.02, "ema_decay": 0.0, "ema_every": 4, "shear": 0.0, "plain_epochs": 0,
+PLAIN_RECIPE = {  # what stored recipes may say beside a `Recipe`'s fields, and the one value that is built in
+    "network": "convolutional", "dropout_at": "features", "pooling": "mixed", "norm": "batch",
+    "skips": "identity", "activation": "relu", "widths": "8,16,16,16,16,32", "filters": "full",
+    "first_pool": 1, "final_div_factor": 1e4, "optimizer": "adamw", "muon_lr": 0.02, "ema_decay": 0.0,
+    "ema_every": 4, "shear": 0.0, "plain_epochs": 0,
 }  # fmt: skip
 
 
@@ -152,8 +159,8 @@ def read_recipe(
     "A recipe from a file; an `InputError` that names what is wrong."
     try:
         values = dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        raise InputError(f"{path} cannot be read as JSON: copy a run's recipe.json, and change that")
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as JSON: copy a run's recipe.json, change that") from error
     return as_recipe(values, str(path))
 
 # %% ../nbs/04_train.ipynb #c7cdc9f8
@@ -222,7 +229,7 @@ def start_run(
     return Run(recipe, seed, train, model, optimizer, schedule, [])
 
 # %% ../nbs/04_train.ipynb #f22a48f1
-AT_ONCE = 512  # images augmented in one call, whatever the batch size: fewer calls, and they still fit in a processor's cache
+AT_ONCE = 512  # images augmented in one call, whatever the batch size: few calls that fit in a cache
 
 
 def augmented_batches(
@@ -281,7 +288,7 @@ def lr_range_test(
     highest: float = 10.0,  # learning rate of the last step
     steps: int = 120,
 ) -> list[tuple[float, float]]:  # learning rate and loss at each step
-    "Raise the learning rate by a constant factor at every step, and watch the loss (Smith, arXiv 1506.01186)."
+    "Raise the learning rate by a constant factor at every step; watch the loss (Smith, arXiv 1506.01186)."
     run, points, rates = start_run(recipe, train), [], np.geomspace(lowest, highest, steps).tolist()
     order, draws = torch.Generator().manual_seed(0), torch.Generator(train.images.device).manual_seed(0)
     passes = (augmented_batches(recipe, train, epoch, order, draws) for epoch in range(steps))
@@ -335,7 +342,7 @@ def plot_history(
     history: list[dict],  # as `fit` gives it
     recipe: Recipe,  # whose learning rates are drawn
     data_name: str,  # for the title
-) -> "matplotlib.figure.Figure":
+) -> "Figure":
     "Loss, accuracy and learning rate of one run, over its epochs."
     figure = new_figure(11, 3.2)
     figure.suptitle(f"{recipe.name}, on {data_name}")

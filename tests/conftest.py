@@ -22,10 +22,7 @@ from mnist_nb.data import DigitData, data_folder, load_mnist
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 COMMAND = [sys.executable, "-c", "from mnist_nb.cli import main; main()"]  # `mnist-nb`
-REASONS = (
-    "needs MNIST",
-    "needs Chromium",
-)  # why a test is skipped where the machine lacks something that can be had
+REASONS = ("needs MNIST", "needs Chromium")  # why a test is skipped that a better furnished machine runs
 
 # the workers of pytest-xdist ignore Ctrl-C, and so would every process that a test starts
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -70,7 +67,7 @@ def bits(model: nn.Module) -> torch.Tensor:
 
 
 def execute(chapter: Path, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    "Run a copy of a chapter in a real kernel, in a folder and with an environment of its own; the copy keeps the outputs."
+    "Run a copy of a chapter in a real kernel, in a folder of its own; the copy keeps the outputs."
     shutil.copy(chapter, folder)
     command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", chapter.name]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

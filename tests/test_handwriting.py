@@ -159,10 +159,9 @@ def test_an_opaque_page_with_transparent_corners(seven):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(tmp_path, seven, orientation):
-    from PIL.Image import Transpose as T
-
-    undo = {2: T.FLIP_LEFT_RIGHT, 3: T.ROTATE_180, 4: T.FLIP_TOP_BOTTOM, 5: T.TRANSPOSE}
-    undo |= {6: T.ROTATE_90, 7: T.TRANSVERSE, 8: T.ROTATE_270}
+    how = Image.Transpose
+    undo = {2: how.FLIP_LEFT_RIGHT, 3: how.ROTATE_180, 4: how.FLIP_TOP_BOTTOM, 5: how.TRANSPOSE}
+    undo |= {6: how.ROTATE_90, 7: how.TRANSVERSE, 8: how.ROTATE_270}
     image, exif = Image.fromarray(seven), Image.Exif()
     exif[274] = orientation
     stored = image.transpose(undo[orientation]) if orientation > 1 else image

@@ -158,7 +158,7 @@ def test_the_ground_floor_stands_on_nothing():
 
 
 def may_import(name: str) -> set[str]:
-    "What an experiment may import of the other experiments: the numbered ones before it, and the runner; the bench, all."
+    "Which experiments an experiment may import: those numbered before it, and the runner; the bench, all."
     if name == "study":
         return set()
     if name == "bench":

@@ -24,8 +24,18 @@ from mnist_nb.support import read_rows, results_path
 PLANS = plans()
 
 LINK = re.compile(r"(?:github\.com|colab\.research\.google\.com/github)/([\w.-]+/[\w-]+)")
-COLUMNS = "recipe seed data parameters epochs images scored_on accuracy train_accuracy seconds".split()
-COLUMNS += "threads hardware versions commit".split()
+COLUMNS = [
+    "recipe",
+    "seed",
+    "data",
+    "parameters",
+    "epochs",
+    "images",
+    "scored_on",
+    "accuracy",
+    "train_accuracy",
+]
+COLUMNS += ["seconds", "threads", "hardware", "versions", "commit"]
 
 
 def test_readme_is_what_the_index_says():

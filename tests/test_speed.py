@@ -9,7 +9,8 @@ from mnist_nb.model import DigitNet
 from mnist_nb.support import InputError, read_rows, results_path
 from mnist_nb.train import PRESETS, start_run
 
-COLUMNS = "table what unit value lowest highest ratio repeats data threads hardware versions commit".split()
+COLUMNS = ["table", "what", "unit", "value", "lowest", "highest", "ratio", "repeats", "data", "threads"]
+COLUMNS += ["hardware", "versions", "commit"]
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ class Serial(Executor):
         future = Future()
         try:
             future.set_result(function(*arguments))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - an executor hands on whatever its task raises
             future.set_exception(error)
         return future
 

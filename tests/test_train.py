@@ -336,7 +336,8 @@ def test_a_senseless_recipe_is_one_sentence(kind, wrong):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"widths": 7}, {"widths": None}, {"widths": [8, 16, 16]}, {"widths": (8, 16)}, {"widths": (8, -1, 8)}, {"widths": (8, "x", 8)}, {"widths": (8, 16.0, 8)},
+    [{"widths": 7}, {"widths": None}, {"widths": [8, 16, 16]}, {"widths": (8, 16)}, {"widths": (8, -1, 8)},
+     {"widths": (8, "x", 8)}, {"widths": (8, 16.0, 8)},
      {"widths": (8,) * 21}, {"first_pool": 5}, {"first_pool": 0}, {"pool_after": 6}, {"pool_after": 1},
      {"muon_lr": 0.0}, {"muon_lr": "fast"}, {"ema_decay": 1.0},
      {"ema_every": 0}, {"ema_every": 1.5}, {"shear": 81.0}, {"plain_epochs": -1}, {"final_div_factor": 0.5}],

@@ -29,14 +29,15 @@ RATED = [varied(DEFAULT, [*settings, "epochs=5"]) for rates in RATES.values() fo
 # %% ../../nbs/experiments/04_ablation.ipynb #9134dcd5
 ABLATION = {  # from `default`, one change at a time
     "network": {
-        "no batch norm": ["norm=none"], "no skips": ["skips=none"],
-        "no dropout": ["dropout=0"], "dropout 0.2": ["dropout=0.2"], "dropout after every block": ["dropout_at=blocks"],
+        "no batch norm": ["norm=none"], "no skips": ["skips=none"], "no dropout": ["dropout=0"],
+        "dropout 0.2": ["dropout=0.2"], "dropout after every block": ["dropout_at=blocks"],
         "first pooling after conv2": ["first_pool=2"], "second pooling after conv2": ["pool_after=2"],
         "second pooling after conv3": ["pool_after=3"], "second pooling after conv5": ["pool_after=5"],
     },
     "images": {
-        "no augmentation": ["rotation=0", "translation=0", "scale=0"], "rotation only": ["translation=0", "scale=0"],
-        "shift and scale only": ["rotation=0"], "all twice as strong": ["rotation=16", "translation=0.1", "scale=0.1"],
+        "no augmentation": ["rotation=0", "translation=0", "scale=0"],
+        "rotation only": ["translation=0", "scale=0"], "shift and scale only": ["rotation=0"],
+        "all twice as strong": ["rotation=16", "translation=0.1", "scale=0.1"],
     },
     "training": {
         "batch 28": ["batch_size=28"], "batch 256": ["batch_size=256"], "Adam": ["weight_decay=0"],

@@ -164,12 +164,12 @@ def compile_works(
     train: LabelledImages,  # on the device to measure
     images: int,  # at least, in each piece of work
 ) -> tuple[dict[str, Work], dict[str, list[float]]]:  # and the seconds of the first steps
-    "The step of `default`, as it is and through `torch.compile`, which needs a C++ compiler; on a GPU it makes CUDA graphs."
+    "The step of `default`, plain and through `torch.compile` (needs a C++ compiler; CUDA graphs on a GPU)."
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
         raise InputError("torch.compile needs a C++ compiler, and there is none: leave --compile out")
     default = PRESETS["default"]
     run = start_run(default, train)
-    run.model = torch.compile(run.model, mode="reduce-overhead" if run.train.images.is_cuda else "default")
+    run.model.compile(mode="reduce-overhead" if run.train.images.is_cuda else "default")
     work, start = training_work(run, endless(run), run.recipe.batch_size), time.perf_counter()
     work()
     first = time.perf_counter() - start
@@ -219,8 +219,8 @@ def rows_of(
     first = next(iter(middle.values()))
     return [
         {
-            "table": table, "what": what, "unit": unit, "value": middle[what], "lowest": min(values), "highest": max(values),
-            "ratio": middle[what] / first, "repeats": len(values),
+            "table": table, "what": what, "unit": unit, "value": middle[what], "lowest": min(values),
+            "highest": max(values), "ratio": middle[what] / first, "repeats": len(values),
         }
         for what, values in rates.items()
     ]  # fmt: skip

@@ -6,13 +6,16 @@
 __all__ = ['Estimate', 'mean_interval', 'accuracies', 'paired', 'widened', 'plot_differences']
 
 # %% ../../nbs/experiments/00_compare.ipynb #376ba5ee
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..support import InputError, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../../nbs/experiments/00_compare.ipynb #835108cc
 class Estimate(NamedTuple):
@@ -28,7 +31,7 @@ class Estimate(NamedTuple):
 
 
 def mean_interval(
-    values: Sequence[float],  # at least two, independent
+    values: ArrayLike,  # at least two, independent
 ) -> Estimate:
     "Their mean, with Student's t interval: right for values from a normal distribution."
     values = np.asarray(values, dtype=float)
@@ -71,7 +74,7 @@ def widened(
 def plot_differences(
     differences: dict[str, Estimate],  # by what was changed
     title: str,
-) -> "matplotlib.figure.Figure":
+) -> "Figure":
     "A dot with its interval for each change, the first at the top."
     figure = new_figure(8.5, 1 + 0.32 * len(differences))
     axes = figure.subplots()

@@ -7,7 +7,7 @@ __all__ = ['FILTERS', 'KINDS', 'DEFAULT', 'STRENGTHS', 'SMOOTHED', 'WINNERS', 'T
            'small', 'winner', 'Published', 'measured_sizes', 'plot_frontier']
 
 # %% ../../nbs/experiments/05_frontier.ipynb #237cbcb7
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -19,10 +19,13 @@ from ..model import Layer, count_parameters
 from ..support import new_figure, read_rows, results_path
 from ..train import CLASSIC_CLAIM, PRESETS, Recipe, changed
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # %% ../../nbs/experiments/05_frontier.ipynb #cb877558
 def plot_shares(
     table: list[Layer],  # a row for each layer of a network
-) -> "matplotlib.figure.Figure":
+) -> "Figure":
     "Each layer's share of the parameters and of the multiplications."
     rows = [row for row in table if row.parameters]
     figure = new_figure(7.5, 2.8)
@@ -41,8 +44,11 @@ def plot_shares(
 
 # %% ../../nbs/experiments/05_frontier.ipynb #f0827939
 FILTERS = {  # the parts of a `Variant`, by the words that name a kind
-    "full": {}, "shared": {"shared": True}, "separable": {"conv": separable}, "separable shared": {"conv": separable, "shared": True},
-}  # fmt: skip
+    "full": {},
+    "shared": {"shared": True},
+    "separable": {"conv": separable},
+    "separable shared": {"conv": separable, "shared": True},
+}
 
 # %% ../../nbs/experiments/05_frontier.ipynb #2d39ce9e
 KINDS = {  # parameters at most, and for each kind of filters the widths of a network of nearly so many
@@ -73,12 +79,11 @@ def small(
     filters: str,  # a key of `FILTERS`
     *settings: str,  # numbers to change, such as `epochs=4`
 ) -> Recipe:  # named after all of them
-    "What a small network starts from: a higher peak, SiLU, and nothing that keeps a large one from learning by heart."
+    "What a small network starts from: a higher peak, SiLU, and nothing against learning by heart."
     gentle = {"dropout": 0.0, "label_smoothing": 0.0, "rotation": 0.0, "translation": 0.0, "scale": 0.0}
-    parts = (
-        gentle | {"activation": nn.SiLU, "max_lr": 0.02, "widths": KINDS[size][filters]} | FILTERS[filters]
-    )
-    return changed(Variant(**vars(DEFAULT) | parts | {"name": f"{size} {filters}"}), list(settings))
+    parts = {"activation": nn.SiLU, "max_lr": 0.02, "widths": KINDS[size][filters]} | FILTERS[filters]
+    named = {"name": f"{size} {filters}"}
+    return changed(Variant(**vars(DEFAULT) | gentle | parts | named), list(settings))
 
 # %% ../../nbs/experiments/05_frontier.ipynb #c87f59d8
 STRENGTHS = {  # of augmentation
@@ -142,9 +147,7 @@ PUBLISHED = (
 )
 
 # %% ../../nbs/experiments/05_frontier.ipynb #c6a68bec
-def measured_sizes() -> dict[
-    str, dict[int, Estimate]
-]:  # mean accuracy (%) by length of training, then by parameters
+def measured_sizes() -> dict[str, dict[int, Estimate]]:  # mean accuracy (%) by training, then parameters
     "The winner of each size with five seeds, and `default`, on the test set, as the results files have them."
     longer = [*(winner(size, "epochs=20") for size in WINNERS), changed(DEFAULT, ["epochs=40"])]
     lengths = {
@@ -161,7 +164,7 @@ def measured_sizes() -> dict[
 # %% ../../nbs/experiments/05_frontier.ipynb #2f103685
 def plot_frontier(
     ours: dict[str, dict[int, Estimate]],  # mean accuracy (%) by length of training, then by parameters
-) -> "matplotlib.figure.Figure":
+) -> "Figure":
     "Errors against parameters, both logarithmic: our means with their intervals, and the published figures."
     figure = new_figure(8.5, 4.2)
     axes = figure.subplots()
@@ -171,9 +174,8 @@ def plot_frontier(
         sides = [[mean.high - mean.mean for mean in means], [mean.mean - mean.low for mean in means]]
         label = f"ours, mean of five seeds: {length}"
         axes.errorbar(sizes, errors, yerr=sides, fmt=style[0], color=color, capsize=3, label=label)
-        axes.plot(
-            sizes[:-1], errors[:-1], style[1:], color=color
-        )  # the last is `default`, which has another recipe
+        # the last is `default`, which has another recipe
+        axes.plot(sizes[:-1], errors[:-1], style[1:], color=color)
     wrong = [100 - published.accuracy for published in PUBLISHED]
     axes.plot(
         [published.parameters for published in PUBLISHED], wrong, "x", color="#333333", label="published"

@@ -10,6 +10,7 @@ __all__ = ['group_convolutions', 'group_norms', 'GroupedDropout', 'group', 'grou
 import copy
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,8 @@ def group_convolutions(
     layers: list[nn.Conv2d],  # alike, without bias
 ) -> nn.Conv2d:
     "One convolution that keeps the channels of each layer to itself."
-    first, k = layers[0], len(layers)
+    first: Any = layers[0]
+    k = len(layers)
     channels = k * first.in_channels, k * first.out_channels
     conv = nn.Conv2d(*channels, first.kernel_size, padding=first.padding, groups=k, bias=False)
     conv.weight = nn.Parameter(torch.cat([layer.weight.detach() for layer in layers]))
@@ -64,11 +66,12 @@ class GroupedDropout(nn.Module):
 
 # %% ../../nbs/experiments/08_many.ipynb #7272fc2d
 def group(
-    models: list[DigitNet],  # alike but for their weights, on one device
+    models: list[nn.Module],  # `DigitNet`s that are alike but for their weights, on one device
 ) -> DigitNet:  # takes [B, K, 28, 28], an image for each network
     "K networks as one, made from the first by replacing each layer that holds something."
-    joint, parts = copy.deepcopy(models[0]), [dict(model.named_modules()) for model in models]
-    generators = [torch.Generator(model.mean.device) for model in models]
+    joint = cast(DigitNet, copy.deepcopy(models[0]))
+    parts: list[dict[str, Any]] = [dict(model.named_modules()) for model in models]
+    generators = [torch.Generator(joint.mean.device) for _ in models]
     for name, layer in parts[0].items():
         same, (parent, _, child) = [part[name] for part in parts], name.rpartition(".")
         if isinstance(layer, nn.Conv2d):
@@ -90,8 +93,8 @@ def grouped_logits(
 
 # %% ../../nbs/experiments/08_many.ipynb #a2f680d3
 def ungroup(
-    joint: DigitNet,  # of K networks
-    models: list[DigitNet],  # K of them; their weights are replaced
+    joint: nn.Module,  # of K networks
+    models: list[nn.Module],  # K of them; their weights are replaced
 ):
     "Give each network its share of the weights and statistics."
     for name, tensor in joint.state_dict().items():
@@ -103,7 +106,7 @@ def ungroup(
 def joint_run(
     runs: list[Run],  # of one recipe, before their first step
 ) -> Run:  # its model is their group
-    "All runs as one, with one optimiser: AdamW treats each weight alone, so joining changes nothing; an `InputError` else."
+    "All runs as one, with one optimiser: AdamW treats each weight alone; an `InputError` for another."
     first = runs[0]
     if type(first.recipe) is not Recipe:
         kind = type(first.recipe).__name__
@@ -125,11 +128,9 @@ def joint_batches(
     streams, dropouts = [], []
     for run in runs:
         order, draws, dropout = epoch_seeds(run.seed, epoch)
-        order, draws = (
-            torch.Generator().manual_seed(order),
-            torch.Generator(run.train.images.device).manual_seed(draws),
-        )
-        streams.append(augmented_batches(run.recipe, run.train, epoch, order, draws))
+        first, second = torch.Generator(), torch.Generator(run.train.images.device)
+        generators = first.manual_seed(order), second.manual_seed(draws)
+        streams.append(augmented_batches(run.recipe, run.train, epoch, *generators))
         dropouts.append(dropout)
     for layer in joint.model.modules():
         if isinstance(layer, GroupedDropout):
@@ -144,8 +145,8 @@ def joint_step(
     images: Tensor,  # float [B, K, 28, 28], augmented
     labels: Tensor,  # int64 [B, K]
 ) -> Tensor:  # float [K]: the loss of each network
-    "One step of every network; the sum of the losses gives each network the gradient that it would have alone."
-    logits = grouped_logits(joint.model, images)
+    "One step of every network; the sum of the losses gives each the gradient that it would have alone."
+    logits = grouped_logits(cast(DigitNet, joint.model), images)
     smoothing = joint.recipe.label_smoothing
     losses = F.cross_entropy(
         logits.transpose(1, 2), labels, label_smoothing=smoothing, reduction="none"

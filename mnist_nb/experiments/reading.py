@@ -7,6 +7,7 @@ __all__ = ['see', 'summary', 'photograph_rows', 'curve', 'study_photographs', 'p
 
 # %% ../../nbs/experiments/09_reading.ipynb #9e5197b1
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from ..train import PLAIN_RECIPE, as_recipe, fit
 
 # %% ../../nbs/experiments/09_reading.ipynb #4501cdb3
 def see(
-    pictures: list,  # arrays, or the contents of picture files
+    pictures: Iterable,  # arrays, or the contents of picture files
 ) -> Tensor:  # uint8 [N, 28, 28]
     "What the network sees of each."
     opened = (Image.open(io.BytesIO(p)) if isinstance(p, bytes) else p for p in pictures)
@@ -38,22 +39,16 @@ def summary(
     seen: Tensor,  # uint8 [N, 28, 28]
     reader: Reader,  # the network, and when it refuses
     labels: Tensor | None = None,  # int64 [N], where there are any
-    clean: float | str = "",  # percent; right among the same digits as MNIST has them
+    clean: float | None = None,  # percent; right among the same digits as MNIST has them
 ) -> dict[str, str | int | float]:  # percentages, empty where they mean nothing
     "A row of the table."
     readings = read_prepared(seen, reader)
     best = torch.stack([reading.probabilities for reading in readings]).argmax(1)
-    right = "" if labels is None else round(100 * (best == labels).double().mean().item(), 3)
-    refused = 100 * sum(reading.digit is None for reading in readings) / len(readings)
-    lost = "" if clean == "" else round(clean - right, 3)
-    return {
-        "pictures": name,
-        "count": len(seen),
-        "clean": clean,
-        "right": right,
-        "lost": lost,
-        "refused": round(refused, 3),
-    }
+    right = None if labels is None else round(100 * (best == labels).double().mean().item(), 3)
+    lost = None if clean is None or right is None else round(clean - right, 3)
+    refused = round(100 * sum(reading.digit is None for reading in readings) / len(readings), 3)
+    row = {"pictures": name, "count": len(seen), "clean": clean, "right": right, "lost": lost}
+    return {key: "" if value is None else value for key, value in row.items()} | {"refused": refused}
 
 # %% ../../nbs/experiments/09_reading.ipynb #ae1f8700
 def photograph_rows(
@@ -81,10 +76,8 @@ def curve(
     rows = []
     for share in np.geomspace(5e-4, 0.2, 40).tolist():
         threshold = digits.quantile(share).item()
-        refused = {
-            name: round(100 * (values < threshold).double().mean().item(), 2)
-            for name, values in others.items()
-        }
+        below = {name: (values < threshold).double().mean().item() for name, values in others.items()}
+        refused = {name: round(100 * part, 2) for name, part in below.items()}
         rows.append({"threshold": round(threshold, 5), "digits": round(100 * share, 4)} | refused)
     return rows
 
@@ -135,10 +128,9 @@ def print_rows(
 # %% ../../nbs/experiments/09_reading.ipynb #2df59a8d
 def calibrate(
     train: LabelledImages,  # all training images of MNIST
-    weights: Path
-    | None = None,  # of a `train --valid` run of the shipped recipe and seed; without them it is made
+    weights: Path | None = None,  # of a `train --valid` run of the shipped recipe and seed; else made here
 ) -> dict[str, str | int | float]:  # the row of the results file
-    "Fit temperature and threshold on a fold that the shipped recipe's network has not seen; an `InputError` for another."
+    "Fit temperature and threshold on a fold that the shipped recipe's network has not seen; else an error."
     shipped = load_weights(pretrained_path())[1]
     recipe, seed = as_recipe(shipped["recipe"], "the shipped recipe"), shipped["seed"]
     rest, held = hold_out(train, seed % FOLDS)

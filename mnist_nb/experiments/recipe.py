@@ -45,11 +45,9 @@ PLANS = {
 
 # %% ../../nbs/experiments/03_recipe.ipynb #28c7a389
 def main_effects(
-    rows: list[
-        dict[str, str]
-    ],  # of the plan `screening`, or of enough of it to tell eleven effects and the seeds apart
+    rows: list[dict[str, str]],  # of the plan `screening`, or of enough to tell effects and seeds apart
 ) -> dict[str, Estimate]:  # points of accuracy, by candidate
-    "What each candidate adds, averaged over what the others do: least squares, with a level of its own for each seed."
+    "What each candidate adds, averaged over the others: least squares, with a level for each seed."
     chosen = {combined(row).name: row for row in screening()}
     seeds = sorted({row["seed"] for row in rows})
     signs = [
@@ -87,7 +85,7 @@ CANDIDATES = (
 
 # %% ../../nbs/experiments/03_recipe.ipynb #5a410da3
 def screening() -> list[list[bool]]:  # [24, 11]: whether run i has candidate j
-    "Plackett and Burman's 12 runs for 11 candidates (Biometrika 33, 1946), and the same with every choice turned around."
+    "Plackett and Burman's 12 runs for 11 candidates (Biometrika 33, 1946), then each choice turned around."
     first = [sign == "+" for sign in "++-+++---+-"]
     rows = [first[-i:] + first[:-i] for i in range(11)] + [[False] * 11]
     return rows + [[not chosen for chosen in row] for row in rows]
@@ -114,7 +112,7 @@ PLANS |= {
 def promising(
     effects: dict[str, Estimate],  # points of accuracy, by candidate
 ) -> list[str]:  # settings, to be tried together
-    "The rule, written down before any effect was computed: whatever gains more than about its standard error."
+    "The rule, written before any effect was computed: whatever gains more than about its standard error."
     return [
         setting for name, e in effects.items() if e.mean > (e.high - e.mean) / 2 for setting in name.split()
     ]

@@ -8,6 +8,7 @@ __all__ = ['SIMPLEST', 'STEPS', 'PLANS', 'power', 'seeds_needed', 'times_wrong',
 # %% ../../nbs/experiments/02_seeds.ipynb #de37f8e0
 from collections import Counter
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -18,6 +19,9 @@ from .study import Plan, all_pairs
 from .variants import Variant, average, linear
 from ..support import new_figure, read_rows, results_path
 from ..train import PRESETS, Recipe, changed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../../nbs/experiments/02_seeds.ipynb #4078f6c4
 def power(
@@ -47,8 +51,8 @@ def times_wrong(
 
 # %% ../../nbs/experiments/02_seeds.ipynb #04a9c919
 SIMPLEST = Variant(
-    name="plain CNN", max_lr=0.001, div_factor=1, final_div_factor=1, beta2=0.999, weight_decay=0, label_smoothing=0,
-    rotation=0, translation=0, scale=0, pooling=average, norm=None, skips=False,
+    name="plain CNN", max_lr=0.001, div_factor=1, final_div_factor=1, beta2=0.999, weight_decay=0,
+    label_smoothing=0, rotation=0, translation=0, scale=0, pooling=average, norm=None, skips=False,
 )  # fmt: skip
 STEPS = {  # from the plain network upwards; the last step, to `default`, is all that then still differs
     "+ batch norm": {"norm": nn.BatchNorm2d},
@@ -60,7 +64,7 @@ STEPS = {  # from the plain network upwards; the last step, to `default`, is all
 
 def ladder() -> list[Recipe]:
     "From a linear network to all but the last step: each recipe is the one before it and one thing more."
-    steps = [replace(SIMPLEST, name="linear", network=linear), SIMPLEST]
+    steps: list[Recipe] = [replace(SIMPLEST, name="linear", network=linear), SIMPLEST]
     for name, parts in STEPS.items():
         steps.append(replace(steps[-1], name=name, **parts))
     return steps
@@ -75,10 +79,8 @@ PLANS = {
 }
 
 # %% ../../nbs/experiments/02_seeds.ipynb #0a0e15e1
-def rungs() -> dict[
-    str, tuple[Estimate, Estimate | None]
-]:  # mean accuracy, and the gain over the step before, by step
-    "The ladder from a linear network to `default`, as the results files have it; each gain over paired seeds."
+def rungs() -> dict[str, tuple[Estimate, Estimate | None]]:  # by step: mean accuracy, gain over the last
+    "The ladder from a linear network to `default`, as the results have it; each gain over paired seeds."
     rows, names = read_rows(results_path("ladder")), [recipe.name for recipe in ladder()] + ["default"]
     seeds = {row["seed"] for row in rows}
     rows += [
@@ -92,10 +94,8 @@ def rungs() -> dict[
 
 # %% ../../nbs/experiments/02_seeds.ipynb #2a228944
 def plot_ladder(
-    steps: dict[
-        str, tuple[Estimate, Estimate | None]
-    ],  # mean accuracy (%), and the gain over the step before
-) -> "matplotlib.figure.Figure":
+    steps: dict[str, tuple[Estimate, Estimate | None]],  # mean accuracy (%), gain over the step before
+) -> "Figure":
     "Error of each step on a logarithmic axis, with the accuracy and what the step gained."
     figure = new_figure(8.5, 3.6)
     axes = figure.subplots()

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -53,10 +53,8 @@ def endless(
     run: Run,  # whose recipe, images and seed decide the batches
 ) -> Iterator[tuple[Tensor, Tensor]]:  # float [B, 1, 28, 28] and int64 [B]
     "Augmented batches of one epoch after the other."
-    order, draws = (
-        torch.Generator().manual_seed(run.seed),
-        torch.Generator(run.train.images.device).manual_seed(run.seed),
-    )
+    order = torch.Generator().manual_seed(run.seed)
+    draws = torch.Generator(run.train.images.device).manual_seed(run.seed)
     epochs = (augmented_batches(run.recipe, run.train, 0, order, draws) for _ in itertools.count())
     return itertools.chain.from_iterable(epochs)
 
@@ -149,8 +147,8 @@ def fed_the_usual_way(
 ) -> Work:
     "Exactly our training step; only data and augmentation differ."
     run = start_run(recipe, train)
-    run.model.mean.fill_(0.0)  # the transform normalises
-    run.model.std.fill_(1.0)
+    run.model.get_buffer("mean").fill_(0.0)  # the transform normalises
+    run.model.get_buffer("std").fill_(1.0)
     stream = usual_batches(folder, usual_transform(recipe, FACTS[train.name]), recipe.batch_size, workers)
     return training_work(run, stream, images)
 
@@ -178,7 +176,7 @@ def examples_training(
     folder: Path,  # holds the files that torchvision reads
     images: int,  # at least, in each piece of work
 ) -> Work:
-    "Training steps of pytorch/examples' mnist: Adadelta at rate 1, no augmentation, a DataLoader. (Its rate falls by 0.7 each epoch.)"
+    "Steps of pytorch/examples' mnist: Adadelta (rate 1, times 0.7 an epoch), a DataLoader, no augmentation."
     from torchvision import transforms
 
     facts, device = FACTS[train.name], train.images.device
@@ -207,15 +205,16 @@ class Convolution(NamedTuple):
 
 
 def recorded_convolutions(
-    model: DigitNet,
+    model: nn.Module,
     images: Tensor,  # float [B, 1, 28, 28]
 ) -> list[Convolution]:
     "All convolutions of a forward pass."
     found = []
-    hooks = [
-        m.register_forward_hook(lambda m, args, out: found.append(Convolution(m, args[0].detach(), torch.randn_like(out), not found)))
-        for m in model.modules() if isinstance(m, nn.Conv2d)
-    ]  # fmt: skip
+
+    def record(layer: Any, args: tuple[Tensor], out: Tensor):
+        found.append(Convolution(layer, args[0].detach(), torch.randn_like(out), not found))
+
+    hooks = [layer.register_forward_hook(record) for layer in model.modules() if isinstance(layer, nn.Conv2d)]
     with torch.no_grad():
         model(images)
     for hook in hooks:
@@ -230,18 +229,9 @@ def convolutions_alone(
     gradients = []
     for layer, x, gradient, first in recorded:
         F.conv2d(x, layer.weight, None, padding=layer.padding)
+        sizes = [1, 1], list(layer.padding), [1, 1], False, [0, 0], layer.groups  # stride, padding, and so on
         _, by_weight, _ = torch.ops.aten.convolution_backward(
-            gradient,
-            x,
-            layer.weight,
-            None,
-            [1, 1],
-            list(layer.padding),
-            [1, 1],
-            False,
-            [0, 0],
-            layer.groups,
-            [not first, True, False],
+            gradient, x, layer.weight, None, *sizes, [not first, True, False]
         )
         gradients.append(by_weight)
     return gradients
@@ -269,7 +259,7 @@ def floor(
 def gigaflops(
     model: DigitNet,
 ) -> float:  # for an image
-    "Multiplications and additions of all convolutions in a training step: forwards, for the weights, and (but for conv1) for the input."
+    "Operations of a training step's convolutions: forwards, for weights, and (but for conv1) for inputs."
     table = layer_table(model)
     return (6 * sum(layer.multiply_adds for layer in table) - 2 * table[0].multiply_adds) / 1e9
 
@@ -314,7 +304,7 @@ def batch_by_batch(
             matrices = backward_matrices(
                 draw[:, 0] * recipe.rotation, shift, scale, torch.zeros_like(scale), 28
             )
-            grid = F.affine_grid(matrices, images.shape, align_corners=False)
+            grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
             yield F.grid_sample(images, grid, align_corners=False), labels
 
 # %% ../../nbs/experiments/07_speed.ipynb #87a2be37
@@ -374,9 +364,8 @@ def format_rows(
     return "\n".join([first, *lines])
 
 # %% ../../nbs/experiments/07_speed.ipynb #e75002ed
-QUICK = Recipe(
-    name="quick", epochs=4, batch_size=128, max_lr=0.015, pool_after=3
-)  # where the search for `fast` began
+# where the search for `fast` began
+QUICK = Recipe(name="quick", epochs=4, batch_size=128, max_lr=0.015, pool_after=3)
 CHANGES_OF_QUICK = (
     ["epochs=3"],
     ["epochs=5"],
@@ -388,9 +377,8 @@ CHANGES_OF_QUICK = (
     ["batch_size=64", "max_lr=0.01"],
     ["ema_decay=0.95"],
     GENTLE,
-    *(
-        [*GENTLE, f"epochs={epochs}"] for epochs in (5, 6, 7, 3, 2)
-    ),  # the second round, once the first had ended
+    # the second round, once the first had ended
+    *([*GENTLE, f"epochs={epochs}"] for epochs in (5, 6, 7, 3, 2)),
 )
 CHOICES = [QUICK, *(varied(QUICK, settings) for settings in CHANGES_OF_QUICK)]
 FAST = PRESETS["fast"]

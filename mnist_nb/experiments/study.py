@@ -13,7 +13,15 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,9 +47,7 @@ def one_run(
     valid: bool,  # hold a fold out and score that, or train on all images and score the test set
     source: str,  # `mnist` or `digits`
     threads: int = 1,  # to compute with
-) -> tuple[
-    dict, list[dict]
-]:  # its row; and its epochs where it is held-out, else its mistakes on the test images
+) -> tuple[dict, list[dict]]:  # its row; and its epochs if it is held-out, else its mistakes in the test
     "One run, as a worker makes it."
     with ONE_AT_A_TIME:
         torch.set_num_threads(threads)
@@ -129,7 +135,7 @@ def append_run(
     row: dict,  # of one run, for the results file
     more: list[dict],  # its epochs, or its mistakes
 ):
-    "Append a run to the results; its epochs go to `*_histories.csv` first, or its mistakes to `*_mistakes.csv`."
+    "Append a run to the results; first its epochs to `*_histories.csv`, or its mistakes to `*_mistakes.csv`."
     kind, run = "histories" if row["scored_on"] == "valid" else "mistakes", (row["recipe"], str(row["seed"]))
     beside = path.with_name(f"{path.stem}_{kind}.csv")
     others = [other for other in read_rows(beside) if (other["recipe"], other["seed"]) != run]
@@ -145,14 +151,12 @@ def locked(
     "Only one process at a time may be in this block for one results file; an `InputError` for any other."
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(
-            path.with_name(f".{path.name}.lock"), timeout=0
-        ):  # the system unlocks when a process ends
+        lock = path.with_name(f".{path.name}.lock")
+        with FileLock(lock, timeout=0):  # the system unlocks when a process ends
             yield
-    except Timeout:
-        raise InputError(
-            f"another study is writing {path}: wait for its end, or name another file with --out"
-        )
+    except Timeout as error:
+        advice = "wait for its end, or name another file with --out"
+        raise InputError(f"another study is writing {path}: {advice}") from error
 
 # %% ../../nbs/appendix/study.ipynb #dd53beba
 def end_with_parent(
@@ -164,9 +168,7 @@ def end_with_parent(
         pipe.poll(None)
         os._exit(1)
 
-    tqdm.set_lock(
-        threading.RLock()
-    )  # in place of a semaphore of the system, which would outlive this process
+    tqdm.set_lock(threading.RLock())  # a semaphore of the system would outlive this process
     threading.Thread(target=watch, daemon=True).start()
 
 # %% ../../nbs/appendix/study.ipynb #3ddd5b15
@@ -179,9 +181,8 @@ def process_pool(
     theirs, ours = spawn.Pipe(duplex=False)
     with theirs, ours, ProcessPoolExecutor(workers, spawn, end_with_parent, (theirs,)) as pool:
         try:
-            before = signal.pthread_sigmask(
-                signal.SIG_BLOCK, {signal.SIGINT}
-            )  # inherited: Ctrl-C is for this process
+            # inherited: Ctrl-C is for this process
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 pool.submit(int)  # any task starts them all
             finally:
@@ -198,7 +199,7 @@ def process_pool(
 def as_they_end(
     futures: dict[Future, tuple[Recipe, int]],  # with the run that each makes
 ) -> Iterator[Future]:
-    "The futures as they end, under a bar that counts epochs: so its estimate is right for runs of any length."
+    "The futures as they end, under a bar that counts epochs: its estimate is right for runs of any length."
     waiting, total = set(futures), sum(recipe.epochs for recipe, _ in futures.values())
     with tqdm(total=total, unit="epoch", smoothing=0, disable=None) as bar:
         while waiting:
@@ -206,9 +207,8 @@ def as_they_end(
             for future in [future for future in futures if future in ended]:
                 yield future
                 bar.update(futures[future][0].epochs)
-            bar.set_postfix_str(
-                f"{len(futures) - len(waiting)} of {len(futures)} runs"
-            )  # draws it anew every second
+            done = len(futures) - len(waiting)
+            bar.set_postfix_str(f"{done} of {len(futures)} runs")  # draws it anew every second
 
 
 def print_line(
@@ -226,15 +226,16 @@ def collect(
     "Append each run as it ends."
     failed, broken = [], None
     for future in as_they_end(futures):
-        name = "{0.name}, seed {1}".format(*futures[future])
-        try:
-            row, more = future.result()
-        except BrokenExecutor as error:  # of all that are still to come
+        recipe, seed = futures[future]
+        name = f"{recipe.name}, seed {seed}"
+        error = CancelledError() if future.cancelled() else future.exception()
+        if isinstance(error, BrokenExecutor):  # of all that are still to come
             broken = error
-        except Exception as error:
+        elif isinstance(error, Exception):
             failed.append(f"{name} ({error if isinstance(error, InputError) else repr(error)})")
             print_line(f"failed: {failed[-1]}")
         else:
+            row, more = future.result()
             append_run(path, row, more)
             print_line(f"{name}: {row['accuracy']:.2f}% on {row['scored_on']}, {row['seconds']:.0f} s")
     if broken:
@@ -278,8 +279,8 @@ def run_plan(
         runs = missing(plan, path)  # asked again, now that nobody else writes
         if executor is None:
             load_mnist(source)  # fetched once, or said at once that it cannot be
-            workers = min(workers or max(os.cpu_count() // plan.threads, 1), max(len(runs), 1))
-        pool = nullcontext(executor) if executor else process_pool(workers)
+        at_once = workers or max((os.cpu_count() or 1) // plan.threads, 1)
+        pool = nullcontext(executor) if executor else process_pool(min(at_once, max(len(runs), 1)))
         failed = make_runs(pool, runs, plan, path, source)
     if failed:
         raise InputError(

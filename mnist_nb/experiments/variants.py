@@ -9,7 +9,7 @@ __all__ = ['VARIANT_RANGES', 'PARTS', 'full', 'separable', 'relu', 'FreeBlock', 
 
 # %% ../../nbs/experiments/01_variants.ipynb #d327dadf
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -30,7 +30,7 @@ def full(channels_in: int, channels_out: int, bias: bool) -> nn.Conv2d:
 
 
 def separable(channels_in: int, channels_out: int, bias: bool) -> nn.Module:
-    "One window for each channel, then a 1x1 convolution: 9·in + in·out weights; one input channel has nothing to separate."
+    "One window for each channel, then a 1x1 convolution: 9·in + in·out weights; one channel stays as it is."
     if channels_in == 1:
         return full(channels_in, channels_out, bias)
     depthwise = nn.Conv2d(channels_in, channels_in, 3, padding=1, groups=channels_in, bias=False)
@@ -81,9 +81,9 @@ def mixed(x: Tensor) -> Tensor:
 
 # %% ../../nbs/experiments/01_variants.ipynb #80b9e31a
 def share(
-    blocks: list[Block],  # in their order; changed in place
+    blocks: Sequence[Block],  # in their order; changed in place
 ):
-    "Let each block whose filters have the shapes of those before it use the very same ones, and their biases."
+    "Let each block whose filters have the shapes of those before it use the very same ones, biases too."
     for before, block in zip(blocks, blocks[1:]):
         if [p.shape for p in before.conv.parameters()] == [p.shape for p in block.conv.parameters()]:
             block.conv = before.conv
@@ -99,13 +99,12 @@ class FreeNet(DigitNet):
         std: float,  # standard deviation of the training pixels
     ):
         nn.Module.__init__(self)  # not `DigitNet`'s own: the layers are made here
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        self.mean, self.std = nn.Buffer(torch.tensor(mean)), nn.Buffer(torch.tensor(std))
         sizes = enumerate(zip([1, *parts.widths], parts.widths), 1)
         blocks = [FreeBlock(before, after, parts, pool=i == parts.first_pool) for i, (before, after) in sizes]
         if parts.shared:
             share(blocks)
-        layers = [(f"conv{i}", block) for i, block in enumerate(blocks, 1)]
+        layers: list[tuple[str, nn.Module]] = [(f"conv{i}", block) for i, block in enumerate(blocks, 1)]
         layers.insert(parts.pool_after, ("pool", nn.MaxPool2d(2)))
         self.blocks = nn.Sequential(OrderedDict(layers)).to(memory_format=torch.channels_last)
         self.dropout, self.pooling = nn.Dropout(parts.dropout), parts.pooling
@@ -125,8 +124,7 @@ class LinearNet(nn.Module):
         std: float = 0.3081,  # standard deviation of the training pixels, here MNIST's
     ):
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        self.mean, self.std = nn.Buffer(torch.tensor(mean)), nn.Buffer(torch.tensor(std))
         self.linear = nn.Linear(28 * 28, 10)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -142,10 +140,8 @@ def linear(parts: "Variant", mean: float, std: float) -> LinearNet:
 # %% ../../nbs/experiments/01_variants.ipynb #18734237
 def orthogonalised(
     matrix: Tensor,  # float [rows, columns]
-) -> (
-    Tensor
-):  # the same shape; singular values from about 0.7 to 1.2, unless they were below a thousandth of its norm
-    "The directions of a matrix without their sizes: five Newton-Schulz steps (Jordan et al., kellerjordan.github.io/posts/muon)."
+) -> Tensor:  # the same shape; singular values from about 0.7 to 1.2, unless they were very small
+    "A matrix's directions without sizes: five Newton-Schulz steps (kellerjordan.github.io/posts/muon)."
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix) / (matrix.norm() + 1e-7)
     for _ in range(5):
@@ -155,17 +151,14 @@ def orthogonalised(
 
 # %% ../../nbs/experiments/01_variants.ipynb #bb6b6b4b
 class Muon(torch.optim.Optimizer):
-    "Muon for the weights of convolutions, scaled as Liu et al. (arXiv 2502.16982) do: steps of about 0.2 times the rate."
+    "Muon for convolutions' weights, scaled as by Liu et al. (arXiv 2502.16982): steps of about 0.2 rates."
 
     def __init__(
         self,
         params: list[nn.Parameter],  # of at least two dimensions; the first are the rows of the matrix
         lr: float,  # learning rate
         weight_decay: float,  # decoupled, per unit of learning rate
-        betas: tuple[float, float] = (
-            0.9,
-            0.0,
-        ),  # the first is the momentum; named as Adam's, which `OneCycleLR` moves
+        betas: tuple[float, float] = (0.9, 0.0),  # the momentum first: Adam's name, which `OneCycleLR` moves
     ):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "betas": betas})
 
@@ -214,13 +207,13 @@ def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    "Nesterov's momentum. At 0.9, about which the schedule moves it, it multiplies the decay by 10; that is taken back."
+    "Nesterov's momentum, scheduled around 0.9, makes the decay 10 times as large; that is taken back."
     decay = recipe.weight_decay * (1 - 0.9)
     return torch.optim.SGD(model.parameters(), recipe.max_lr, 0.9, weight_decay=decay, nesterov=True)
 
 
 def muon(model: nn.Module, recipe: "Variant") -> Joined:
-    "Muon for the filters of the inner blocks, with `muon_lr` and a decay that shrinks as much a step; AdamW for the rest."
+    "Muon for the inner blocks' filters, with `muon_lr` and a decay that shrinks as much; AdamW for the rest."
     inner = {
         name: name.startswith("blocks") and p.ndim == 4 and p.shape[1] > 1
         for name, p in model.named_parameters()
@@ -234,7 +227,7 @@ def muon(model: nn.Module, recipe: "Variant") -> Joined:
 
 # %% ../../nbs/experiments/01_variants.ipynb #bd8c3d60
 class Averaged(nn.Module):
-    "A network that learns, and the exponential moving average of its weights and statistics, which answers in eval mode."
+    "A network that learns, and the moving average of its weights and statistics, which answers in eval mode."
 
     def __init__(
         self,
@@ -271,18 +264,16 @@ VARIANT_RANGES = {  # of each number that a variant adds, from and to
 
 
 def check_parts(parts: "Variant"):
-    "An `InputError` where a part is of the wrong kind, has no name to be stored by, or no `FreeNet` can be built."
+    "An `InputError` where a part is of the wrong kind, has no name to be stored by, or makes no `FreeNet`."
     for field in fields(parts):
         name, value = field.name, getattr(parts, field.name)
         if field.type is bool and not isinstance(value, bool):
             raise InputError(f"{name} must be True or False, not {value!r}")
-        if field.type is Callable or name == "norm" and value is not None:
-            if not callable(value) or "<" in getattr(
-                value, "__qualname__", "<"
-            ):  # a lambda, or local to a function
-                raise InputError(
-                    f"{name} must be a function or a class of a module, not {value!r}: it is stored by name"
-                )
+        part = field.type is Callable or name == "norm" and value is not None
+        stored = callable(value) and "<" not in getattr(value, "__qualname__", "<")  # no lambda, no local one
+        if part and not stored:
+            kinds = "a function or a class of a module"
+            raise InputError(f"{name} must be {kinds}, not {value!r}: it is stored by name")
     widths = parts.widths
     whole = isinstance(widths, tuple) and all(type(width) is int and 1 <= width <= 1024 for width in widths)
     if not whole or not 3 <= len(widths) <= 20:
@@ -297,16 +288,14 @@ def check_parts(parts: "Variant"):
 # %% ../../nbs/experiments/01_variants.ipynb #14d16aec
 @dataclass(frozen=True)
 class VariantParts:
-    "What a plain recipe has built in; a part is a class or a function of a module, which a worker process can import."
+    "What a plain recipe has built in; a part is a class or function of a module, which a worker can import."
 
     network: Callable = FreeNet  # from the recipe, the mean and the deviation of the pixels
     widths: tuple[int, ...] = (8, 16, 16, 16, 16, 32)  # the channels of all convolutions but the last
     conv: Callable = full  # or `separable`
     shared: bool = False  # neighbouring blocks of one shape have the same filters
     activation: Callable = relu  # makes a module
-    norm: Callable | None = (
-        nn.BatchNorm2d
-    )  # makes a module for so many channels; without one there are biases
+    norm: Callable | None = nn.BatchNorm2d  # a module for so many channels; without one there are biases
     skips: bool = True  # in blocks that keep the shape
     pooling: Callable = mixed  # or `average`, or `maximum`: what ends the features
     block_dropout: bool = False  # erase whole channels after every block, too
@@ -340,13 +329,11 @@ class Variant(VariantParts, Recipe):
         return optimizer
 
     def make_schedule(self, optimizer: torch.optim.Optimizer, steps: int) -> OneCycleLR:
-        peaks, constant = (
-            [group["lr"] for group in optimizer.param_groups],
-            self.div_factor == self.final_div_factor == 1,
-        )
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        constant = self.div_factor == self.final_div_factor == 1  # such a rate has a constant momentum
         return OneCycleLR(
             optimizer, peaks, steps, pct_start=self.warmup, div_factor=self.div_factor,
-            final_div_factor=self.final_div_factor, cycle_momentum=not constant,  # a constant rate has a constant momentum
+            final_div_factor=self.final_div_factor, cycle_momentum=not constant,
         )  # fmt: skip
 
     def augment(self, images: Tensor, epoch: int, draws: torch.Generator) -> Tensor:
@@ -355,7 +342,7 @@ class Variant(VariantParts, Recipe):
         return images if plain else random_affine(images, *strengths, draws)
 
     def record(self) -> dict:
-        "The fields of a plain recipe, and what differs from its parts; a function or a class by its full name."
+        "The fields of a plain recipe, and what differs from its parts; functions and classes by full names."
         parts = {field.name: getattr(self, field.name) for field in fields(VariantParts)}
         others = {name: part for name, part in parts.items() if part != getattr(VariantParts, name)}
         names = {
