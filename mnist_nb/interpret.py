@@ -87,7 +87,8 @@ def margins(
 ) -> Tensor:  # float [N]
     "How far a digit's logit is above the best of the other nine: above 0 it wins, below 0 another does."
     own = F.one_hot(digits, 10).bool()
-    return logits[own] - logits.masked_fill(own, -torch.inf).amax(1)
+    best = logits.masked_fill(own, -torch.inf).amax(1)
+    return logits.gather(1, digits[:, None])[:, 0] - best
 
 # %% ../nbs/06_interpret.ipynb #27698a2f
 def input_gradient(

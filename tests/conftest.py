@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from warm import Command, limit_files
 
 from mnist_nb.data import DigitData, data_folder, load_mnist
 
@@ -52,6 +53,24 @@ def mnist(data):
 def one_thread() -> dict[str, str]:
     "An environment for subprocesses that leaves the other core alone."
     return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def run(tmp_path, one_thread):
+    "Run `mnist-nb`, or another command, in an empty folder to its end; `size` limits the files it writes."
+
+    def run(*words, command=(), size=None, **variables):
+        environment = one_thread | variables
+        if command:
+            return subprocess.run(
+                [*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True,
+                timeout=300, preexec_fn=functools.partial(limit_files, size),
+            )  # fmt: skip
+        process = Command(*words, folder=tmp_path, variables=environment, size=size)
+        process.wait(300)
+        return process
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The command line, in real subprocesses, on the embedded digits."""
+"""The command line, in processes of its own, on the embedded digits."""
 
 import csv
 import json
@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND
 from safetensors.torch import load_file
+from warm import Command
 
 from mnist_nb import PRESETS
 from mnist_nb.model import load_weights
@@ -23,23 +23,6 @@ load = cli.load
 cli.load = lambda *asked: load(*asked)._replace(test=None)
 cli.main()
 """
-
-
-@pytest.fixture
-def run(tmp_path, one_thread):
-    "Run `mnist-nb` in an empty folder."
-
-    def run(*words, command=COMMAND, **variables):
-        return subprocess.run(
-            [*command, *words],
-            cwd=tmp_path,
-            env=one_thread | variables,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    return run
 
 
 def test_the_command_is_installed(one_thread):
@@ -84,9 +67,7 @@ def test_the_same_seed_gives_the_same_bits_and_resume_too(run, tmp_path):
 def test_killed_and_resumed_is_the_same_run(run, tmp_path, one_thread):
     words = ["train", "--data", "digits", "--epochs", "8", "--out"]
     assert run(*words, "whole").returncode == 0
-    process = subprocess.Popen(
-        [*COMMAND, *words, "killed"], cwd=tmp_path, env=one_thread, stderr=subprocess.DEVNULL
-    )
+    process = Command(*words, "killed", folder=tmp_path, variables=one_thread)
     checkpoint = tmp_path / "killed" / "checkpoint.pt"
     while not checkpoint.exists():
         assert process.poll() is None

@@ -31,16 +31,14 @@ def exported(data, tmp_path_factory):
 
 
 @pytest.fixture
-def run(tmp_path, one_thread):
-    "Run `mnist-nb export` in an empty folder, on the embedded digits."
+def export(run):
+    "Run `mnist-nb export` in an empty folder, on the embedded digits; a `script` in place of the command."
 
-    def run(*words, script=COMMAND):
-        command = [sys.executable, "-c", script, "export", *words, "--data", "digits"]
-        return subprocess.run(
-            command, cwd=tmp_path, env=one_thread, capture_output=True, text=True, timeout=300
-        )
+    def export(*words, script=""):
+        command = [sys.executable, "-c", script] if script else ()
+        return export("export", *words, "--data", "digits", command=command)
 
-    return run
+    return export
 
 
 def is_one_sentence(done, *words):
@@ -108,8 +106,8 @@ def test_the_same_weights_give_the_same_bytes(exported, data, tmp_path):
 
 
 @installed
-def test_the_command_writes_it_and_it_runs_without_torch(run, tmp_path):
-    done = run("model.onnx")
+def test_the_command_writes_it_and_it_runs_without_torch(export, tmp_path):
+    done = export("model.onnx")
     assert done.returncode == 0, done.stderr
     assert "297 of 297 test images of digits" in done.stdout
     script = (
@@ -167,32 +165,33 @@ def test_another_suffix_is_refused(name, tmp_path, data):
     assert not os.listdir(tmp_path)
 
 
-def test_mistakes_on_the_command_line(run, tmp_path):
+def test_mistakes_on_the_command_line(export, tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"no weights")
-    assert is_one_sentence(run("model.pt"), "model.pt does not end in .onnx")
+    assert is_one_sentence(export("model.pt"), "model.pt does not end in .onnx")
     assert is_one_sentence(
-        run("model.onnx", "--weights", "nowhere.safetensors"), "there is no weights file nowhere.safetensors"
+        export("model.onnx", "--weights", "nowhere.safetensors"),
+        "there is no weights file nowhere.safetensors",
     )
     assert is_one_sentence(
-        run("model.onnx", "--weights", "bad.safetensors"), "bad.safetensors holds no weights"
+        export("model.onnx", "--weights", "bad.safetensors"), "bad.safetensors holds no weights"
     )
     assert not list(tmp_path.glob("*.onnx"))
 
 
 @installed
-def test_a_folder_in_the_way(run, tmp_path):
+def test_a_folder_in_the_way(export, tmp_path):
     (tmp_path / "model.onnx").mkdir()
-    assert is_one_sentence(run("model.onnx"), "cannot use", "model.onnx")
+    assert is_one_sentence(export("model.onnx"), "cannot use", "model.onnx")
     assert os.listdir(tmp_path) == ["model.onnx"]
 
 
-def test_a_missing_package_is_named(run, tmp_path):
+def test_a_missing_package_is_named(export, tmp_path):
     assert is_one_sentence(
-        run("model.onnx", script=WITHOUT + COMMAND), "pip install onnx onnxscript onnxruntime"
+        export("model.onnx", script=WITHOUT + COMMAND), "pip install onnx onnxscript onnxruntime"
     )
     only = "import sys; sys.modules['onnxscript'] = None\n" + COMMAND
     if all(map(find_spec, PACKAGES)):
-        assert is_one_sentence(run("model.onnx", script=only), "export needs onnxscript, which")
+        assert is_one_sentence(export("model.onnx", script=only), "export needs onnxscript, which")
     assert not os.listdir(tmp_path)
 
 

@@ -3,14 +3,12 @@
 import io
 import json
 import struct
-import subprocess
 import time
 import zlib
 
 import numpy as np
 import pytest
 import torch
-from conftest import COMMAND
 from PIL import Image
 
 from mnist_nb.data import hold_out
@@ -31,14 +29,6 @@ def seven() -> np.ndarray:
         left = 32 - (row - 16) // 2
         page[row, left : left + 5] = 20
     return page
-
-
-@pytest.fixture
-def run(tmp_path, one_thread):
-    "Run `mnist-nb` in an empty folder."
-    return lambda *words: subprocess.run(
-        [*COMMAND, *words], cwd=tmp_path, env=one_thread, capture_output=True, text=True
-    )
 
 
 def refused(path) -> str:

@@ -3,14 +3,12 @@
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ import torch
 from conftest import COMMAND, ROOT, bits
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from warm import Command
 
 from mnist_nb import PRESETS, DigitNet, evaluate, fit, load_mnist
 from mnist_nb.data import FILES, DigitData, hold_out
@@ -29,27 +28,6 @@ from mnist_nb.train import PLAIN_RECIPE, changed, read_recipe
 
 FOUR = ["train", "--data", "digits", "--epochs", "4", "--out"]
 MIRROR = "from torchvision.datasets import MNIST; MNIST.mirrors = {}; from mnist_nb.cli import main; main()"
-
-
-def limited(size):
-    "What a child does before it starts: no file of its own may grow beyond `size` bytes, as on a full disk."
-
-    def prepare():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    return prepare
-
-
-@pytest.fixture
-def run(tmp_path, one_thread):
-    def run(*words, command=COMMAND, prepare=None, **variables):
-        return subprocess.run(
-            [*command, *words], cwd=tmp_path, env=one_thread | variables, capture_output=True, text=True,
-            timeout=300, preexec_fn=prepare,
-        )  # fmt: skip
-
-    return run
 
 
 def is_one_sentence(done, *words, status=2):
@@ -94,7 +72,7 @@ def test_a_full_data_folder(mirror, run, tmp_path):
         "--data",
         "mnist",
         command=command,
-        prepare=limited(size=100_000),
+        size=100_000,
         MNIST_NB_DATA=str(tmp_path / "data"),
     )
     assert is_one_sentence(done, "cannot write to", str(tmp_path / "data"))
@@ -126,7 +104,7 @@ def test_a_read_only_data_folder(run, tmp_path):
 def finished(tmp_path_factory, one_thread):
     "A run of four epochs that nobody interrupted, and the seconds that its process took."
     folder, start = tmp_path_factory.mktemp("finished"), time.perf_counter()
-    subprocess.run([*COMMAND, *FOUR, folder / "run"], env=one_thread, check=True, capture_output=True)
+    assert Command(*FOUR, "run", folder=folder, variables=one_thread).wait() == 0
     (folder / "seconds").write_text(str(time.perf_counter() - start))
     return folder / "run"
 
@@ -137,36 +115,30 @@ def same_bits(a, b):
     return a.keys() == b.keys() and all(a[name].numpy().tobytes() == b[name].numpy().tobytes() for name in a)
 
 
-def go_on(folder):
-    "The command that starts the run in `folder`, or goes on with it."
-    return [*COMMAND, *FOUR, folder, *(["--resume"] if (folder / "recipe.json").exists() else [])]
-
-
-def kill_and_go_on(place, environment, finished, draw, kills):
-    "Kill -9 at random moments between a process's start and its report; the run goes on until it ends."
-    seconds, folder = float((finished.parent / "seconds").read_text()), place / "run0"
-    while kills:
-        process = subprocess.Popen(go_on(folder), env=environment, stdout=-3, stderr=-3)
-        try:
-            process.wait(draw.uniform(0.4, 1.1) * seconds)
-            assert process.returncode == 0 and same_bits(
-                folder / "model.safetensors", finished / "model.safetensors"
-            )
-            folder = place / f"run{kills}"
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills -= 1
-    subprocess.run(go_on(folder), env=environment, check=True, capture_output=True)
-    assert same_bits(folder / "model.safetensors", finished / "model.safetensors")
-    return True
+def go_on(folder, environment):
+    "Start the run in `folder`, or go on with it."
+    resume = ["--resume"] if (folder / "recipe.json").exists() else []
+    return Command(*FOUR, folder, *resume, folder=folder.parent, variables=environment)
 
 
 def test_killed_at_twenty_random_moments_and_resumed_gives_the_same_bits(finished, tmp_path, one_thread):
-    "Two chains of ten kills, side by side."
-    with ThreadPoolExecutor(2) as pool:
-        chains = [(tmp_path / str(i), one_thread, finished, random.Random(i), 10) for i in range(2)]
-        assert list(pool.map(lambda chain: kill_and_go_on(*chain), chains)) == [True, True]
+    "Kill -9 between a process's start and its report; the run goes on until it ends, then another begins."
+    seconds, folder = float((finished.parent / "seconds").read_text()), tmp_path / "run0"
+    draw, kills, resumed = random.Random(0), 0, 0
+    while kills < 20:
+        resumed += (folder / "checkpoint.pt").exists()
+        process = go_on(folder, one_thread)
+        try:
+            assert process.wait(draw.uniform(0.1, 1.1) * seconds) == 0, process.stderr
+            assert same_bits(folder / "model.safetensors", finished / "model.safetensors")
+            folder = tmp_path / f"run{kills}"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    assert go_on(folder, one_thread).wait() == 0
+    assert same_bits(folder / "model.safetensors", finished / "model.safetensors")
+    assert resumed > 5  # most kills came after a checkpoint
 
 
 STAGES = {"first epoch": "recipe.json", "checkpoint write": ".*-checkpoint.pt", "report": "model.safetensors"}
@@ -174,7 +146,7 @@ STAGES = {"first epoch": "recipe.json", "checkpoint write": ".*-checkpoint.pt", 
 
 def killed_in(stage, folder, environment):
     "Start the run in `folder` and kill -9 it as soon as the stage shows itself; whether it was seen in time."
-    process = subprocess.Popen(go_on(folder), env=environment, stdout=-3, stderr=-3)
+    process = go_on(folder, environment)
     while process.poll() is None and not list(folder.glob(STAGES[stage])):
         pass
     seen = process.poll() is None
@@ -185,12 +157,10 @@ def killed_in(stage, folder, environment):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_in_each_stage_and_resumed_gives_the_same_bits(finished, tmp_path, one_thread, stage):
-    folders = (
-        tmp_path / str(attempt) for attempt in range(10)
-    )  # a write takes a millisecond, and may be missed
+    folders = (tmp_path / str(attempt) for attempt in range(10))  # a write of a millisecond may be missed
     folder = next(folder for folder in folders if killed_in(stage, folder, one_thread))
     assert not (folder / "report.md").exists()
-    subprocess.run(go_on(folder), env=one_thread, check=True, capture_output=True)
+    assert go_on(folder, one_thread).wait() == 0
     assert same_bits(folder / "model.safetensors", finished / "model.safetensors")
     assert (folder / "report.md").read_text().startswith("# default")
 
@@ -212,15 +182,12 @@ def test_killed_while_fetching_and_started_again(mirror, tmp_path, one_thread):
 
 def test_control_c_is_a_clean_message_and_the_checkpoint_is_usable(finished, run, tmp_path, one_thread):
     words = [*FOUR, "run"]
-    process = subprocess.Popen(
-        [*COMMAND, *words], cwd=tmp_path, env=one_thread, stdout=-3, stderr=subprocess.PIPE, text=True
-    )
+    process = Command(*words, folder=tmp_path, variables=one_thread)
     while not (tmp_path / "run" / "checkpoint.pt").exists():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and "Traceback" not in said and "--resume" in said
+    assert process.wait(60) == 130 and "Traceback" not in process.stderr and "--resume" in process.stderr
     assert run(*words, "--resume").returncode == 0
     assert same_bits(tmp_path / "run" / "model.safetensors", finished / "model.safetensors")
 
@@ -299,7 +266,7 @@ def test_an_output_folder_that_cannot_be_used(run, tmp_path):
 
 
 def test_a_full_output_folder(run, tmp_path):
-    done = run("train", "--data", "digits", "--epochs", "2", "--out", "run", prepare=limited(size=50_000))
+    done = run("train", "--data", "digits", "--epochs", "2", "--out", "run", size=50_000)
     assert is_one_sentence(done, "cannot use the output folder", "too large")
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
@@ -460,8 +427,8 @@ def stays_close(a, b):
 
 def one_epoch(folder, environment, *words):
     "Train for one epoch in a process of its own."
-    command = [*COMMAND, "train", "--data", "digits", "--epochs", "1", "--out", str(folder), *words]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    words = ["train", "--data", "digits", "--epochs", "1", "--out", folder, *words]
+    assert Command(*words, folder=folder.parent, variables=environment).wait() == 0
     return folder
 
 
