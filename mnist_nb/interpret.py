@@ -75,7 +75,8 @@ def receptive_field(
     first, last = torch.tensor([row, column]), torch.tensor([row, column])
     for part in reversed(passed):  # from the value back to the image
         if isinstance(part, nn.Conv2d):
-            first, last = first - 1, last + 1
+            reach = part.kernel_size[0] // 2  # a window of 1x1 sees no neighbours
+            first, last = first - reach, last + reach
         if isinstance(part, nn.MaxPool2d):
             first, last = 2 * first, 2 * last + 1
     return range(first[0], last[0] + 1), range(first[1], last[1] + 1)
