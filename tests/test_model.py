@@ -5,13 +5,17 @@ import json
 
 import pytest
 import torch
+from conftest import bits
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from mnist_nb import PRESETS, DigitNet, evaluate, fit, load_pretrained
+from mnist_nb import PRESETS, DigitNet, Recipe, evaluate, fit, load_pretrained
 from mnist_nb.data import embedded_digits, to_input
+from mnist_nb.experiments.frontier import FILTERS, KINDS, small
 from mnist_nb.experiments.variants import LinearNet, Variant, average, maximum, mixed, separable
+from mnist_nb.interpret import receptive_field
 from mnist_nb.model import (
     PLAIN,
     Block,
@@ -54,14 +58,6 @@ def test_seven_convolutions_without_bias(model):
     assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == 6
 
 
-FILTERS = {  # the parts of a `Variant`
-    "full": {},
-    "shared": {"shared": True},
-    "separable": {"conv": separable},
-    "separable shared": {"conv": separable, "shared": True},
-}
-
-
 @pytest.mark.parametrize("filters", FILTERS)
 @pytest.mark.parametrize(
     "widths", [(8, 16, 16, 16, 16, 32), (4, 4, 4, 4, 4, 7), (3, 5, 5, 5), (6, 6, 6, 6, 6, 6, 6, 6)]
@@ -77,8 +73,9 @@ def test_other_shapes_have_the_parameters_that_arithmetic_gives(widths, filters,
     x = torch.rand(2, 1, 28, 28)
     save_weights(model, tmp_path / "m.safetensors", {})
     again = recipe.make_network().eval()
+    assert not torch.equal(again(x), model.eval()(x))  # it has weights of its own
     again.load_state_dict(load_file(tmp_path / "m.safetensors"))
-    assert torch.equal(again(x), model.eval()(x)) and count_parameters(again) == count_parameters(model)
+    assert torch.equal(again(x), model(x))
     with pytest.raises(InputError, match=r"network '[\w.]+\.FreeNet'"):  # even where every tensor would fit
         load_weights(tmp_path / "m.safetensors")
 
@@ -116,6 +113,55 @@ def test_shared_filters_cost_as_many_products_as_full_ones(pool_after):
 def test_the_layer_table_names_the_last_convolution_after_its_place():
     table = layer_table(Variant(widths=(4, 4, 6), pool_after=2).make_network())
     assert [row.name for row in table] == ["conv1", "conv2", "pool", "conv3", "conv4"]
+
+
+KINDS_OF_NETWORK = [
+    *(Recipe(name=f"pool_after {place}", pool_after=place) for place in (2, 3, 4, 5)),
+    *(Variant(name=filters, **FILTERS[filters]) for filters in FILTERS),
+    *(small(size, filters) for size in KINDS for filters in FILTERS),
+    Variant(name="no skips", skips=False),
+    Variant(name="no norm", norm=None),
+    Variant(name="pools late", first_pool=2, pool_after=5),
+    Variant(name="separable, pools late", first_pool=3, pool_after=4, conv=separable),
+    Variant(name="short", widths=(4, 4, 6), pool_after=2),
+    Variant(name="long", widths=(6,) * 8, pool_after=3),
+]
+
+
+def columns_that_reach(model, side=100):
+    "A column of NaN spoils all that can see it: for each layer its middle column, and the columns of the image seen there."
+    images, seen = torch.zeros(side, 1, 16, side), {}
+    images[range(side), :, :, range(side)] = torch.nan  # in image i column i
+    for name, layer in model.blocks.named_children():
+        layer.register_forward_hook(lambda *given, name=name: seen.update({name: given[2][:, 0]}))
+    with torch.no_grad():
+        model(images)
+    middles = {name: (x.shape[1] // 2, x.shape[2] // 2) for name, x in seen.items()}
+    return {
+        name: (column, seen[name][:, row, column].isnan().nonzero()[:, 0].tolist())
+        for name, (row, column) in middles.items()
+    }
+
+
+@pytest.mark.parametrize("recipe", KINDS_OF_NETWORK, ids=lambda recipe: recipe.name)
+def test_the_layer_table_and_the_way_back_find_the_field_that_a_value_sees(recipe):
+    model = recipe.make_network().eval()
+    table, reached = layer_table(model), columns_that_reach(model)
+    assert [row.name for row in table[:-1]] == list(reached) and table[-1].field == 28
+    for row in table[:-1]:
+        place, seen = reached[row.name]
+        rows, columns = receptive_field(model, row.name, place, place)
+        assert list(rows) == list(columns) == seen and row.field == len(seen), row
+
+
+@pytest.mark.parametrize("recipe", KINDS_OF_NETWORK, ids=lambda recipe: recipe.name)
+def test_the_layer_table_counts_the_products_that_pytorch_counts_and_leaves_the_network_as_it_was(recipe):
+    model = recipe.make_network()
+    before, table = bits(model), layer_table(model)
+    assert model.training and torch.equal(bits(model), before)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 1, 28, 28))
+    assert 2 * sum(row.multiply_adds for row in table) == counter.get_total_flops()  # a product and a sum
 
 
 @pytest.mark.parametrize("preset", PRESETS)
