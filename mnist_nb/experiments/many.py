@@ -160,9 +160,11 @@ def joint_step(
 def fit_many(
     recipe: Recipe,  # a plain one
     train: LabelledImages,  # to learn from, on the device to compute on
-    seeds: list[int],  # one network for each
+    seeds: list[int],  # one network for each; at least one
 ) -> list[nn.Module]:  # in eval mode
     "Train a network for each seed, all at once, as `fit` would train each alone."
+    if not seeds:
+        raise InputError("seeds: expected at least one, got none")
     runs = [start_run(recipe, train, seed) for seed in seeds]
     joint = joint_run(runs)
     joint.model.train()
