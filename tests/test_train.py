@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import math
+from contextlib import contextmanager
 from dataclasses import fields, replace
 
 import pytest
@@ -17,7 +18,14 @@ from torch import nn
 from mnist_nb import PRESETS, DigitNet, Recipe, evaluate, fit
 from mnist_nb.data import FACTS, DigitData, LabelledImages, batches, embedded_digits, hold_out, to_input
 from mnist_nb.experiments import study
-from mnist_nb.experiments.many import GroupedDropout, fit_many, joint_batches, joint_run
+from mnist_nb.experiments.many import (
+    GroupedDropout,
+    fit_many,
+    joint_batches,
+    joint_run,
+    joint_step,
+    ungroup,
+)
 from mnist_nb.experiments.variants import (
     Averaged,
     FreeNet,
@@ -148,8 +156,59 @@ def test_networks_trained_at_once_are_those_that_each_would_be_alone(little):
         other, _ = fit(recipe, little.train, seed=seed + 1)
         close, far = ((bits(together) - bits(model)).norm() for model in (alone, other))
         assert close < 0.05 * far
-    with pytest.raises(InputError, match="plain Recipe only, not by a Variant"):
-        fit_many(varied(recipe, ["optimizer=sgd"]), little.train, [3, 5])
+
+
+@pytest.mark.parametrize("seeds", [[4], [3, 5, 3]], ids=str)
+def test_networks_trained_at_once_take_the_steps_that_each_would_alone(little, seeds):
+    "In float64, where the order of the sums hardly counts, to the last and smaller batch of two epochs."
+    recipe, few = changed(DEFAULT, ["epochs=2", "batch_size=32"]), little.train.part(slice(80))
+
+    def doubled(seed):
+        run = start_run(recipe, few, seed)
+        run.model.double()
+        return run
+
+    runs, alone = ([doubled(seed) for seed in seeds] for _ in range(2))
+    joint = joint_run(runs)
+    for epoch in range(2):
+        for images, labels in joint_batches(runs, joint, epoch):
+            joint_step(joint, images.double(), labels)
+            joint.schedule.step()
+    ungroup(joint.model, [run.model for run in runs])
+    for run in alone:
+        for epoch in range(2):
+            with seeded_batches(run, epoch) as stream:
+                for images, labels in stream:
+                    train_step(run, images.double(), labels)
+                    run.schedule.step()
+    differences = [(bits(a.model) - bits(b.model)).abs().max() for a, b in zip(runs, alone)]
+    assert max(differences) < 1e-7
+    assert all((bits(a.model) - bits(b.model)).abs().max() > 0.01 for a, b in zip(runs, runs[1:]))
+
+
+def test_networks_trained_at_once_are_given_back_in_eval_mode_and_in_the_order_of_their_seeds(little):
+    models = fit_many(ONE, little.train, [3, 5, 3])
+    assert not any(layer.training for model in models for layer in model.modules())
+    first, other, again = map(bits, models)
+    assert (first - again).norm() < 0.05 * (first - other).norm()
+
+
+def test_training_at_once_refuses_what_it_cannot_do_in_one_sentence(little):
+    for recipe, train, seeds, words in (
+        (ONE, little.train, [], "seeds: expected at least one"),
+        (varied(ONE, ["optimizer=sgd"]), little.train, [3, 5], "plain Recipe only, not by a Variant"),
+        (ONE, little.train.part(slice(20)), [3, 5], "larger than the 20 training images"),
+        (
+            ONE,
+            little.train._replace(labels=little.train.labels[:5]),
+            [3, 5],
+            "expected a label for each image",
+        ),
+        (ONE, little.train._replace(name="letters"), [3], "data set 'letters'"),
+    ):
+        with pytest.raises(InputError, match=words) as error:
+            fit_many(recipe, train, seeds)
+        assert "\n" not in str(error.value)
 
 
 def test_networks_trained_together_are_seeded_by_the_call_and_not_by_the_first_batch(little):
@@ -206,6 +265,17 @@ def test_the_test_images_are_scored_once(little, monkeypatch):
 
 
 # One step, one epoch
+
+
+@contextmanager
+def seeded_batches(run, epoch):
+    "What a run learns from in an epoch, and PyTorch's own randomness as the run has it meanwhile."
+    order, draws, dropout = epoch_seeds(run.seed, epoch)
+    generators = torch.Generator().manual_seed(order), torch.Generator().manual_seed(draws)
+    run.model.train()
+    with torch.random.fork_rng():
+        torch.manual_seed(dropout)
+        yield augmented_batches(run.recipe, run.train, epoch, *generators)
 
 
 def test_a_step_in_float32_agrees_with_float64(little):
@@ -278,22 +348,26 @@ def test_history_agrees_with_a_recount(little, smoothing):
     assert row["epoch"] == 1 and row["seconds"] > 0 and run.history == [row]
 
 
-def test_an_epoch_is_its_steps_one_after_the_other(little):
+def test_an_epoch_is_its_steps_one_after_the_other_and_its_row_their_recount(little):
     "With everything random: augmentation, order and dropout follow from the seed and the epoch alone."
     run, twin = (start_run(changed(DEFAULT, ["epochs=3"]), little.train, seed=5) for _ in range(2))
     for epoch in range(2):
+        run.model.eval()  # as whoever looked at it may have left it
         run.history.append(train_epoch(run))
-        order, draws, dropout = epoch_seeds(5, epoch)
-        generators = torch.Generator().manual_seed(order), torch.Generator().manual_seed(draws)
-        twin.model.train()
-        with torch.random.fork_rng():
-            torch.manual_seed(dropout)
-            for images, labels in augmented_batches(twin.recipe, little.train, epoch, *generators):
-                loss = F.cross_entropy(twin.model(images), labels, label_smoothing=0.05)
+        losses, right = [], 0
+        with seeded_batches(twin, epoch) as stream:
+            for images, labels in stream:
+                logits = twin.model(images)
+                losses.append(loss_by_hand(logits.detach(), labels, 0.05))
+                right += (logits.argmax(1) == labels).sum().item()
                 twin.optimizer.zero_grad()
-                loss.backward()
+                F.cross_entropy(logits, labels, label_smoothing=0.05).backward()
                 twin.optimizer.step()
                 twin.schedule.step()
+        row = run.history[-1]
+        assert row["epoch"] == epoch + 1 and len(losses) == 5 and len(losses[-1]) == 300 - 4 * 64
+        assert row["train_loss"] == pytest.approx(torch.cat(losses).mean().item(), rel=1e-5)
+        assert row["train_accuracy"] == pytest.approx(right / 3)
     assert torch.equal(bits(run.model), bits(twin.model))
 
 
