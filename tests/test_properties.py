@@ -4,14 +4,26 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
+import sklearn.calibration
 import sklearn.metrics
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as torchvision
 
+from mnist_nb import augment
 from mnist_nb.augment import affine, random_affine
 from mnist_nb.data import LabelledImages, batches, center_digit, read_idx
-from mnist_nb.metrics import Evaluation, calibration_error, confusion_matrix, reliability
+from mnist_nb.metrics import (
+    Evaluation,
+    calibration_error,
+    confusion_matrix,
+    plot_confusion,
+    reliability,
+    worst_mistakes,
+)
 from mnist_nb.support import InputError
 
 settings.register_profile("calm", deadline=None, max_examples=50, derandomize=True)
@@ -43,6 +55,38 @@ def test_augmented_images_are_finite_and_keep_shape_and_range(seed, rotation, tr
     out = random_affine(images, rotation, translation, scale, shear, torch.Generator().manual_seed(seed))
     assert out.shape == images.shape and out.dtype == images.dtype and out.isfinite().all()
     assert out.min() >= 0 and out.max() <= images.max() + 1e-5  # bilinear means lie between their neighbours
+
+
+@settings(max_examples=20)
+@given(seeds, st.sampled_from([8, 28, 33]))
+def test_affine_agrees_with_torchvision(seed, side):
+    angle, right, down, scale, shear = (2 * noise(seed, 5) - 1) * torch.tensor([180, 9.0, 9.0, 0.5, 40])
+    image, shift = noise(seed, 1, 1, side, side), torch.stack([right, down])
+    ours = affine(image, angle[None], shift[None], 1 + scale[None], shear[None])
+    numbers = angle.item(), shift.tolist(), 1 + scale.item(), [shear.item(), 0.0]
+    theirs = torchvision.affine(image, *numbers, interpolation=InterpolationMode.BILINEAR)
+    assert torch.allclose(ours, theirs, atol=1e-3)
+
+
+def test_draws_are_uniform_between_their_extremes_and_independent(monkeypatch):
+    drawn, backward = [], augment.backward_matrices
+    monkeypatch.setattr(
+        augment, "backward_matrices", lambda *given: drawn.extend(given[:4]) or backward(*given)
+    )
+    images = torch.zeros(1, 1, 8, 8).expand(4000, -1, -1, -1)
+    random_affine(images, 20.0, 0.25, 0.1, 5.0, torch.Generator().manual_seed(0))
+    angle, shift, scale, shear = drawn
+    units = torch.stack([angle / 20, *(shift / (0.25 * 8)).T, (scale - 1) / 0.1, shear / 5]).double()
+    assert all(scipy.stats.kstest(unit, "uniform", (-1, 2)).pvalue > 1e-3 for unit in units)
+    assert (units.corrcoef() - torch.eye(5)).abs().max() < 4 / math.sqrt(4000)
+
+
+def test_draws_follow_from_the_generator_alone_and_nothing_is_learned_through_them():
+    images = noise(0, 3, 1, 28, 28).requires_grad_()
+    first, again, other = (
+        random_affine(images, 9.0, 0.1, 0.1, 9.0, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other) and not first.requires_grad
 
 
 @given(seeds, st.floats(0, 15), st.floats(0, 0.07), st.floats(0, 0.1))
@@ -118,8 +162,57 @@ def test_metrics_agree_with_scikit_learn(seed, n):
     assert evaluation.right == sklearn.metrics.accuracy_score(labels, evaluation.predictions, normalize=False)
     theirs = sklearn.metrics.confusion_matrix(labels, evaluation.predictions, labels=range(10))
     assert np.array_equal(confusion_matrix(evaluation), theirs)
-    assert sum(row.images for row in reliability(evaluation)) == n
-    assert 0 <= calibration_error(evaluation) <= 100
+
+
+@given(seeds, st.integers(1, 200), st.integers(2, 20))
+def test_reliability_is_scikit_learns_curve_and_calibration_error_the_mean_gap_over_all_images(seed, n, bins):
+    probabilities = (noise(seed, n, 10) * 6).softmax(1)
+    evaluation = Evaluation((noise(seed + 1, n) * 10).long(), probabilities)
+    confidence, answers = (part.numpy() for part in probabilities.double().max(1))
+    right = answers == evaluation.labels.numpy()
+    rows = reliability(evaluation, bins)
+    theirs = sklearn.calibration.calibration_curve(right, confidence, n_bins=bins)
+    assert [row.accuracy for row in rows] == pytest.approx(theirs[0])
+    assert [row.confidence for row in rows] == pytest.approx(theirs[1])
+    number = np.digitize(confidence, np.linspace(0, 1, bins + 1), right=True)
+    assert [row.images for row in rows] == [c for c in np.bincount(number) if c]
+    gaps = [abs((confidence - right)[number == b].sum()) for b in set(number)]
+    assert calibration_error(evaluation, bins) == pytest.approx(100 * sum(gaps) / n)
+
+
+def test_a_confidence_on_the_edge_belongs_to_the_bin_below():
+    sure = torch.tensor([0.25, 0.375, 0.5, 0.75, 1.0])[:, None]
+    evaluation = Evaluation(
+        torch.zeros(5, dtype=torch.int64), torch.cat([sure, (1 - sure).expand(-1, 9) / 9], 1)
+    )
+    assert [row.images for row in reliability(evaluation, 4)] == [1, 2, 1, 1]
+
+
+@given(seeds, st.integers(1, 60), st.integers(1, 30))
+def test_the_worst_mistakes_are_those_whose_label_has_the_least_probability(seed, n, count):
+    evaluation = Evaluation((noise(seed + 1, n) * 10).long(), (noise(seed, n, 10) * 6).softmax(1))
+    given = {
+        i: p[label].item() for i, (p, label) in enumerate(zip(evaluation.probabilities, evaluation.labels))
+    }
+    wrong = [i for i, p in given.items() if p < evaluation.probabilities[i].max().item()]
+    assert worst_mistakes(evaluation, count).tolist() == sorted(wrong, key=given.get)[:count]
+
+
+def test_a_confusion_is_drawn_where_its_label_and_its_answer_cross():
+    matrix = torch.arange(100).view(10, 10)
+    figure = plot_confusion(matrix, "digits")
+    axes, ground = figure.axes[0], figure.axes[0].images[0].get_array()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "label")
+    texts = {(text.get_position()[1], text.get_position()[0]): text for text in axes.texts}
+    assert {place: text.get_text() for place, text in texts.items()} == {
+        (row, column): str(10 * row + column) for row in range(10) for column in range(10)
+    }
+    assert [place for place in texts if ground.mask[place]] == [(i, i) for i in range(10)]  # left white
+    assert all(ground[place] == int(text.get_text()) for place, text in texts.items() if place[0] != place[1])
+    for place, text in texts.items():  # legible, whatever it stands on
+        red, green, blue, _ = axes.images[0].to_rgba(ground)[place] if not ground.mask[place] else [1] * 4
+        lightness = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+        assert lightness < 0.55 if text.get_color() == "white" else lightness > 0.45, place
 
 
 @given(seeds, st.lists(st.integers(1, 9), min_size=1, max_size=4), st.data())
@@ -150,6 +243,9 @@ ONE = (torch.zeros(1), torch.zeros(1, 2), torch.ones(1), torch.zeros(1))
         lambda: affine(torch.zeros(2, 1, 28, 28), *ONE),
         lambda: affine(torch.zeros(1, 1, 28, 28), ONE[0], ONE[1], torch.zeros(1), ONE[3]),
         lambda: affine(torch.zeros(1, 1, 28, 28), torch.tensor([NAN]), *ONE[1:]),
+        lambda: affine(
+            torch.zeros(2, 1, 8, 8), torch.zeros(2), torch.zeros(2, 2), torch.arange(2.0), torch.zeros(2)
+        ),
         lambda: reliability(Evaluation(torch.zeros(1), torch.full((1, 10), NAN))),
         lambda: Evaluation(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 10)).interval,
         lambda: read_idx(b""),
