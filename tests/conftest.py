@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from warm import Command, limit_files
 
@@ -73,16 +74,45 @@ def run(tmp_path, one_thread):
     return run
 
 
+def is_one_sentence(done: subprocess.CompletedProcess[str] | Command, *words: str, status: int = 2) -> bool:
+    "A mistake: its exit status, no traceback, beside progress one line on standard error, with the words."
+    lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("mnist-nb:")]
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr and len(lines) == 1, done.stderr
+    assert all(word in lines[0] for word in words), lines
+    return True
+
+
 @pytest.fixture(scope="session")
-def little() -> DigitData:
+def digits() -> DigitData:
+    "The embedded digits."
+    return load_mnist("digits")
+
+
+@pytest.fixture(scope="session")
+def little(digits) -> DigitData:
     "The first 300 of the embedded digits to learn from, and all of their test images."
-    digits = load_mnist("digits")
     return DigitData(digits.train.part(slice(300)), digits.test)
 
 
 def bits(model: nn.Module) -> torch.Tensor:
     "All weights and statistics of a network, one after the other."
     return torch.cat([tensor.double().flatten() for tensor in model.state_dict().values()])
+
+
+def same_bits(a: Path, b: Path) -> bool:
+    "Whether two weights files hold the same tensors, to the last bit."
+    a, b = load_file(a), load_file(b)
+    return a.keys() == b.keys() and all(a[name].numpy().tobytes() == b[name].numpy().tobytes() for name in a)
+
+
+def until(condition: Callable[[], bool], what: str, process=None, seconds: float = 240):
+    "Wait for something that another process does; where that is named, it must live until then."
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        assert process is None or process.poll() is None, f"the process ended before {what}"
+        time.sleep(0.01)
 
 
 def execute(chapter: Path, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

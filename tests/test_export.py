@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import nbformat
 import pytest
 import torch
-from conftest import ROOT
+from conftest import COMMAND, ROOT, is_one_sentence
 
 import mnist_nb.export
 from mnist_nb import DigitNet, load_pretrained
@@ -18,7 +18,6 @@ from mnist_nb.export import PACKAGES, agreement, export_onnx, onnx_logits, onnx_
 from mnist_nb.model import predict_logits
 from mnist_nb.support import InputError
 
-COMMAND = "from mnist_nb.cli import main; main()"
 WITHOUT = f"import sys; sys.modules.update(dict.fromkeys({PACKAGES}))\n"  # as if they were not installed
 installed = pytest.mark.skipif(not all(map(find_spec, PACKAGES)), reason=f"needs {', '.join(PACKAGES)}")
 
@@ -32,21 +31,14 @@ def exported(data, tmp_path_factory):
 
 @pytest.fixture
 def export(run):
-    "Run `mnist-nb export` in an empty folder, on the embedded digits; a `script` in place of the command."
+    "Run `mnist-nb export` in an empty folder, on the embedded digits, perhaps after some lines of Python."
+    *python, script = COMMAND
 
-    def export(*words, script=""):
-        command = [sys.executable, "-c", script] if script else ()
-        return export("export", *words, "--data", "digits", command=command)
+    def export(*words, before=""):
+        command = [*python, before + script] if before else ()
+        return run("export", *words, "--data", "digits", command=command)
 
     return export
-
-
-def is_one_sentence(done, *words):
-    (line,) = done.stderr.strip().splitlines()
-    assert done.returncode == 2 and line.startswith("mnist-nb: ") and all(word in line for word in words), (
-        done.stderr
-    )
-    return True
 
 
 @installed
@@ -146,15 +138,14 @@ def test_an_existing_file_is_replaced_only_by_a_whole_one(data, tmp_path, monkey
 
 
 @installed
-def test_killed_in_the_middle_the_old_file_stays(tmp_path, one_thread):
+def test_killed_in_the_middle_the_old_file_stays(export, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"the old one")
     script = (
         "import os, signal, mnist_nb.export as e\n"
-        "e.onnx_session = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n" + COMMAND
+        "e.onnx_session = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
     )  # after the file has been written, before it has been compared
-    command = [sys.executable, "-c", script, "export", "model.onnx", "--data", "digits"]
-    done = subprocess.run(command, cwd=tmp_path, env=one_thread, capture_output=True, timeout=300)
+    done = export("model.onnx", before=script)
     assert done.returncode == -signal.SIGKILL and path.read_bytes() == b"the old one"
 
 
@@ -186,12 +177,10 @@ def test_a_folder_in_the_way(export, tmp_path):
 
 
 def test_a_missing_package_is_named(export, tmp_path):
-    assert is_one_sentence(
-        export("model.onnx", script=WITHOUT + COMMAND), "pip install onnx onnxscript onnxruntime"
-    )
-    only = "import sys; sys.modules['onnxscript'] = None\n" + COMMAND
+    assert is_one_sentence(export("model.onnx", before=WITHOUT), "pip install onnx onnxscript onnxruntime")
+    only = "import sys; sys.modules['onnxscript'] = None\n"
     if all(map(find_spec, PACKAGES)):
-        assert is_one_sentence(export("model.onnx", script=only), "export needs onnxscript, which")
+        assert is_one_sentence(export("model.onnx", before=only), "export needs onnxscript, which")
     assert not os.listdir(tmp_path)
 
 

@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from conftest import is_one_sentence
 from PIL import Image
 
 from mnist_nb.data import hold_out
@@ -36,7 +37,7 @@ def refused(path) -> str:
     with pytest.raises(InputError) as caught:
         read_digit(path)
     text = str(caught.value)
-    assert path.name in text and "\n" not in text and ": " in text or "there is no file" in text
+    assert path.name in text and "\n" not in text and (": " in text or "there is no file" in text)
     return text
 
 
@@ -69,7 +70,7 @@ def test_a_truncated_file(tmp_path, seven, kind):
 
 
 def test_damaged_bytes_are_read_or_refused_in_one_sentence(tmp_path, seven):
-    whole, rng, path = io.BytesIO(), np.random.default_rng(0), tmp_path / "a.png"
+    whole, rng, path, said = io.BytesIO(), np.random.default_rng(0), tmp_path / "a.png", []
     Image.fromarray(seven).save(whole, "PNG")
     for _ in range(30):
         content = bytearray(whole.getvalue())
@@ -78,7 +79,8 @@ def test_damaged_bytes_are_read_or_refused_in_one_sentence(tmp_path, seven):
         try:
             read_page(path)
         except InputError as error:
-            assert "a.png" in str(error)
+            said.append(str(error))
+    assert said and all("a.png" in text and "\n" not in text for text in said)
 
 
 def test_one_pixel(tmp_path):
@@ -268,9 +270,7 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_sentence_and_status_2(run, name):
     done = run(*MISTAKES[name])
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("mnist-nb: ")
+    assert is_one_sentence(done) and len(done.stderr.strip().splitlines()) == 1
 
 
 def test_calibrate_refuses_weights_of_another_run(data, tmp_path):

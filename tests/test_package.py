@@ -335,4 +335,4 @@ def test_each_chapter_runs_alone_in_an_empty_folder(installed, tmp_path):
         done = dict(zip(CHAPTERS, pool.map(alone, CHAPTERS)))
     failed = {path.stem: result.stderr[-1500:] for path, result in done.items() if result.returncode}
     assert not failed, "\n".join(f"{name}: {text}" for name, text in failed.items())
-    assert set(done) == set(CHAPTERS) and len(done) >= 20
+    assert len(done) >= 20

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from mnist_nb.data import load_mnist
 from mnist_nb.experiments import bench, speed
 from mnist_nb.model import DigitNet
 from mnist_nb.support import InputError, read_rows, results_path
@@ -11,11 +10,6 @@ from mnist_nb.train import PRESETS, start_run
 
 COLUMNS = ["table", "what", "unit", "value", "lowest", "highest", "ratio", "repeats", "data", "threads"]
 COLUMNS += ["hardware", "versions", "commit"]
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_mnist("digits")
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +102,9 @@ def test_a_step_reads_no_value_back(digits, monkeypatch):
     next(stream)
     for name in ("item", "tolist", "__bool__", "__float__", "__int__", "numpy"):
         monkeypatch.setattr(torch.Tensor, name, fetched)
+    for fetch in (bool, float, int, torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.numpy):
+        with pytest.raises(AssertionError, match="read back"):  # the trap snaps
+            fetch(torch.ones(1))
     for _ in range(2):
         speed.train_step(run, *next(stream))
     monkeypatch.undo()

@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from conftest import until
 from scipy import stats
 
 from mnist_nb import cli
@@ -119,14 +120,6 @@ def half(undisturbed, tmp_path):
         text = undisturbed.with_name(name).read_text(encoding="utf-8").splitlines(keepends=True)
         (tmp_path / name).write_text("".join(text[:lines]), encoding="utf-8")
     return tmp_path / "tiny.csv"
-
-
-def until(condition, what, seconds=240):
-    "Wait for something that another process does."
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 # What the file holds

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import COMMAND, ROOT, bits
+from conftest import COMMAND, ROOT, bits, is_one_sentence, same_bits, until
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from warm import Command
 
-from mnist_nb import PRESETS, DigitNet, evaluate, fit, load_mnist
+from mnist_nb import PRESETS, DigitNet, evaluate, fit
 from mnist_nb.data import FILES, DigitData, hold_out
 from mnist_nb.experiments.variants import Variant, varied
 from mnist_nb.model import load_weights, predict_logits, save_weights
@@ -28,15 +28,6 @@ from mnist_nb.train import PLAIN_RECIPE, changed, read_recipe
 
 FOUR = ["train", "--data", "digits", "--epochs", "4", "--out"]
 MIRROR = "from torchvision.datasets import MNIST; MNIST.mirrors = {}; from mnist_nb.cli import main; main()"
-
-
-def is_one_sentence(done, *words, status=2):
-    "A mistake's exit status, no traceback, one line on standard error that holds the words."
-    lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("mnist-nb:")]
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr and len(lines) == 1, done.stderr
-    assert all(word in lines[0] for word in words), lines
-    return True
 
 
 # Data
@@ -109,12 +100,6 @@ def finished(tmp_path_factory, one_thread):
     return folder / "run"
 
 
-def same_bits(a, b):
-    "Two weights files hold the same tensors, to the last bit."
-    a, b = load_file(a), load_file(b)
-    return a.keys() == b.keys() and all(a[name].numpy().tobytes() == b[name].numpy().tobytes() for name in a)
-
-
 def go_on(folder, environment):
     "Start the run in `folder`, or go on with it."
     resume = ["--resume"] if (folder / "recipe.json").exists() else []
@@ -183,9 +168,7 @@ def test_killed_while_fetching_and_started_again(mirror, tmp_path, one_thread):
 def test_control_c_is_a_clean_message_and_the_checkpoint_is_usable(finished, run, tmp_path, one_thread):
     words = [*FOUR, "run"]
     process = Command(*words, folder=tmp_path, variables=one_thread)
-    while not (tmp_path / "run" / "checkpoint.pt").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
+    until((tmp_path / "run" / "checkpoint.pt").exists, "a checkpoint", process)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130 and "Traceback" not in process.stderr and "--resume" in process.stderr
     assert run(*words, "--resume").returncode == 0
@@ -271,10 +254,10 @@ def test_a_full_output_folder(run, tmp_path):
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
-def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+def test_a_loss_that_becomes_nan_stops_and_keeps_the_last_good_checkpoint(digits, tmp_path, monkeypatch):
     import mnist_nb.train as module
 
-    digits, path = load_mnist("digits"), tmp_path / "checkpoint.pt"
+    path = tmp_path / "checkpoint.pt"
     plain, calls, recipe = module.train_step, [], changed(PRESETS["default"], ["epochs=4"])
 
     def poisoned(run, images, labels):
@@ -516,9 +499,9 @@ def test_the_watch_sees_a_write_and_a_connection(tmp_path, one_thread):
 # Public functions
 
 
-@pytest.fixture(scope="module")
-def four():
-    return load_mnist("digits").train.part(slice(4))
+@pytest.fixture
+def four(digits):
+    return digits.train.part(slice(4))
 
 
 WRONG_SETS = {
