@@ -314,6 +314,15 @@ def test_the_shipped_weights_were_trained_by_the_preset_and_are_its_network():
     assert all(torch.equal(stored[name], tensor) for name, tensor in model.state_dict().items())
 
 
+def test_an_evaluation_has_the_probabilities_that_the_logits_stand_for(digits):
+    model, few = load_pretrained(), digits.test.part(slice(20))
+    logits = predict_logits(model, few.images)
+    expected = logits.exp() / logits.exp().sum(1, keepdim=True)
+    evaluation = evaluate(model, few)
+    assert torch.allclose(evaluation.probabilities, expected, atol=1e-6)
+    assert torch.equal(evaluation.predictions, logits.argmax(1)) and evaluation.labels is few.labels
+
+
 def test_the_shipped_weights_read_mnist(mnist):
     assert evaluate(load_pretrained(), mnist.test).accuracy >= 99.4
     assert evaluate(load_pretrained(), mnist.train).accuracy > 99.4

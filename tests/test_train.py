@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from mnist_nb import PRESETS, DigitNet, Recipe, evaluate, fit
+from mnist_nb.augment import random_affine
 from mnist_nb.data import FACTS, DigitData, LabelledImages, batches, embedded_digits, hold_out, to_input
 from mnist_nb.experiments import study
 from mnist_nb.experiments.many import (
@@ -43,11 +44,14 @@ from mnist_nb.runs import measure
 from mnist_nb.support import InputError
 from mnist_nb.train import (
     PLAIN_RECIPE,
+    RANGES,
     as_recipe,
     augmented_batches,
     changed,
     epoch_seeds,
     epochs,
+    learning_rates,
+    plot_history,
     read_recipe,
     start_run,
     train_epoch,
@@ -125,6 +129,8 @@ def test_fit_and_a_measurement_with_checkpoints_are_the_same_run(little, tmp_pat
     assert torch.equal(
         bits(model), bits(fit(recipe, train, seed=2)[0])
     )  # looking at held-out images changes nothing
+    assert all("valid_accuracy" in row for row in history) and len(history) == 2
+    assert not any(layer.training for layer in model.modules())
 
 
 def test_the_same_seed_twice_and_another_seed(little):
@@ -139,6 +145,20 @@ def test_a_variant_of_which_nothing_is_replaced_gives_the_same_bits(little, pres
     (plain, rows), (free, others) = (fit(each, little.train, seed=3) for each in (recipe, variant))
     assert type(plain) is DigitNet and type(free) is FreeNet
     assert torch.equal(bits(plain), bits(free)) and without_time(rows) == without_time(others)
+
+
+def test_initial_weights_follow_from_the_seed_and_from_nothing_that_was_drawn_before(little):
+    starts = []
+    for before, seed in ((1, 3), (2, 3), (2, 4)):
+        torch.manual_seed(before)
+        starts.append(bits(start_run(ONE, little.train, seed).model))
+    assert torch.equal(starts[0], starts[1]) and not torch.equal(starts[1], starts[2])
+
+
+def test_no_two_epochs_of_any_runs_share_their_randomness():
+    "Neither the next epoch of the same run, nor the run with the next seed."
+    seeds = [number for seed in range(20) for epoch in range(20) for number in epoch_seeds(seed, epoch)]
+    assert len(set(seeds)) == len(seeds) == 3 * 20 * 20 and epoch_seeds(7, 2) == epoch_seeds(7, 2)
 
 
 def test_fit_leaves_the_callers_randomness_alone(little):
@@ -372,7 +392,7 @@ def test_an_epoch_is_its_steps_one_after_the_other_and_its_row_their_recount(lit
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_nearly_nothing(little):
-    for recipe in PRESETS.values():
+    for recipe in (*PRESETS.values(), changed(DEFAULT, ["warmup=0.1", "div_factor=10"])):
         run = start_run(recipe, little.train)
         steps, rates = recipe.epochs * math.ceil(300 / recipe.batch_size), [run.schedule.get_last_lr()[0]]
         assert run.schedule.total_steps == steps
@@ -380,6 +400,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_nearly_nothing(little)
             run.optimizer.step()
             run.schedule.step()
             rates.append(run.schedule.get_last_lr()[0])
+        assert learning_rates(recipe, steps) == rates  # as they are drawn
         top = rates.index(max(rates))
         assert rates[0] == pytest.approx(recipe.max_lr / recipe.div_factor) and max(rates) == pytest.approx(
             recipe.max_lr, rel=0.05
@@ -390,12 +411,67 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_nearly_nothing(little)
         )
 
 
+def test_the_first_step_is_adams_and_weights_decay_apart_from_it():
+    "By hand: Adam's first step has the size of the rate, whatever the gradient's; the decay is beside it."
+    recipe = changed(DEFAULT, ["weight_decay=0.5", "max_lr=0.1"])
+    layer = nn.Linear(3, 2, bias=False)
+    before, layer.weight.grad = layer.weight.detach().clone(), torch.tensor([[1e3, -1e-5, 1e-7], [-1, 0, 1]])
+    recipe.make_optimizer(layer).step()
+    moved = layer.weight.grad / (layer.weight.grad.abs() + 1e-8)
+    assert torch.allclose(layer.weight, before * (1 - 0.1 * 0.5) - 0.1 * moved, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_may_hold_all_images(little):
+    run = start_run(changed(DEFAULT, ["batch_size=300", "epochs=2"]), little.train)
+    assert run.schedule.total_steps == 2 and train_epoch(run)["epoch"] == 1
+
+
+@pytest.mark.parametrize("size", [64, 100, 512, 700])
+def test_all_batches_but_the_last_have_the_size_of_the_recipe(digits, size):
+    "More images than are augmented at once."
+    recipe, generators = changed(DEFAULT, [f"batch_size={size}"]), [torch.Generator() for _ in range(2)]
+    sizes = [len(labels) for _, labels in augmented_batches(recipe, digits.train, 0, *generators)]
+    assert sizes == [size] * (1500 // size) + [1500 % size] * (1500 % size > 0)
+
+
+def test_the_range_test_takes_steps_of_growing_rates_and_tells_the_mean_loss(little, monkeypatch):
+    import mnist_nb.train as module
+
+    rates = []
+    plain, said = module.train_step, []
+
+    def step(run, images, labels):
+        rates.append(run.optimizer.param_groups[0]["lr"])
+        said.append(plain(run, images, labels)[0].item() / len(labels))
+        return torch.tensor([said[-1] * len(labels), 0])
+
+    monkeypatch.setattr(module, "train_step", step)
+    points = module.lr_range_test(DEFAULT, little.train, 1e-4, 1.0, 9)  # more than an epoch of 5 steps
+    assert [rate for rate, _ in points] == rates == pytest.approx([10 ** (-4 + i / 2) for i in range(9)])
+    assert [loss for _, loss in points] == pytest.approx(said)
+
+
+def test_the_history_is_drawn_over_its_epochs(little):
+    recipe, (train, held) = changed(DEFAULT, ["epochs=2"]), hold_out(little.train, 2)
+    _, history = fit(recipe, train, held)
+    loss, accuracy, rate = plot_history(history, recipe, "digits").axes
+    for axes, kind in ((loss, "loss"), (accuracy, "accuracy")):
+        drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
+        assert drawn == {
+            label: ([1, 2], [row[f"{part}_{kind}"] for row in history])
+            for part, label in (("train", "training, augmented"), ("valid", "held-out fold"))
+        }
+    (line,) = rate.lines
+    x, y = line.get_xdata(), list(line.get_ydata())
+    assert min(x) == 0 and 1.9 < max(x) < 2 and x[y.index(max(y))] == pytest.approx(0.3 * 2, abs=0.02)
+
+
 # Recipes
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"epochs": 0}, {"epochs": 1.5}, {"epochs": True}, {"batch_size": -1}, {"max_lr": math.nan},
+    [{"epochs": 0}, {"epochs": 1.5}, {"epochs": True}, {"batch_size": 0}, {"max_lr": math.nan},
      {"max_lr": math.inf}, {"dropout": 1.0}, {"rotation": "15"}, {"warmup": 0.0}, {"pool_after": 6},
      {"pool_after": 4.0}, {"name": 5}, {"name": None}],
     ids=str,
@@ -406,6 +482,17 @@ def test_a_senseless_recipe_is_one_sentence(kind, wrong):
     with pytest.raises(InputError, match=field) as error:
         kind(**{field: value})
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("field", RANGES)
+def test_a_number_may_be_the_least_or_the_largest_and_nothing_beyond(field):
+    lowest, highest = RANGES[field]
+    little = 1 if isinstance(getattr(DEFAULT, field), int) else 1e-9
+    for value in (lowest, highest):
+        assert getattr(replace(DEFAULT, **{field: value}), field) == value  # whole numbers serve as floats
+    for value in (lowest - little, highest + little):
+        with pytest.raises(InputError, match=f"{field} must be from"):
+            replace(DEFAULT, **{field: value})
 
 
 @pytest.mark.parametrize(
@@ -516,8 +603,9 @@ def test_a_stored_recipe_comes_back_from_this_version_and_from_an_earlier_one(tm
     assert recipe.record().keys() == {field.name for field in fields(Recipe)}
 
 
-@pytest.mark.parametrize("field", PLAIN_RECIPE)
+@pytest.mark.parametrize("field", OTHER)
 def test_a_stored_recipe_that_is_not_plain_is_refused_by_the_name_of_its_field(tmp_path, field):
+    assert PLAIN_RECIPE.keys() == OTHER.keys()
     assert as_recipe(DEFAULT.record() | {field: PLAIN_RECIPE[field]}, "it") == DEFAULT
     for others in (OLD, DEFAULT.record()):
         with pytest.raises(InputError) as error:
@@ -609,6 +697,15 @@ def test_plain_epochs_come_last_and_have_the_images_as_they_are():
         rotated(without, 1), rotated(DEFAULT, 1)
     )
     assert not torch.equal(rotated(without, 2), plain)
+
+
+@pytest.mark.parametrize("strengths", [(20.0, 0.2, 0.1), (20.0, 0.0, 0.0), (0.0, 0.2, 0.0), (0.0, 0.0, 0.1)])
+def test_each_strength_of_a_recipe_does_what_it_is_named_after(strengths):
+    recipe = replace(DEFAULT, **dict(zip(("rotation", "translation", "scale"), strengths)))
+    images = torch.rand(5, 1, 28, 28)
+    ours = recipe.augment(images, 0, torch.Generator().manual_seed(1))
+    theirs = random_affine(images, *strengths, 0.0, torch.Generator().manual_seed(1))
+    assert torch.equal(ours, theirs) and not torch.equal(ours, images)
 
 
 def test_a_recipe_without_strengths_leaves_the_images_as_they_are():
