@@ -9,13 +9,30 @@ import zlib
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import is_one_sentence
 from PIL import Image
 
-from mnist_nb.data import hold_out
+from mnist_nb.data import LabelledImages, hold_out
 from mnist_nb.experiments.reading import calibrate
-from mnist_nb.handwriting import fit_reader, load_reader, prepare, read_digit, read_page
-from mnist_nb.model import load_pretrained, load_weights, pretrained_path, save_weights
+from mnist_nb.handwriting import (
+    LARGEST,
+    RIM,
+    SMALLEST,
+    Reader,
+    check_size,
+    find_ink,
+    fit_reader,
+    from_array,
+    load_reader,
+    main_strokes,
+    paper_surface,
+    prepare,
+    read_digit,
+    read_page,
+    read_prepared,
+)
+from mnist_nb.model import load_pretrained, load_weights, predict_logits, pretrained_path, save_weights
 from mnist_nb.photographs import empty_pages, noise_pages, photograph
 from mnist_nb.support import InputError, read_rows, results_path
 from mnist_nb.train import PLAIN_RECIPE, PRESETS
@@ -100,7 +117,117 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path, side, recwarn)
     (tmp_path / "a.png").write_bytes(
         b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
     )  # no pixels: decoding would say so
-    assert "million" in refused(tmp_path / "a.png") and not list(recwarn)
+    assert "million" in refused(tmp_path / "a.png")
+    assert not [
+        warning for warning in recwarn if warning.category is not ResourceWarning
+    ]  # files of other tests
+
+
+def test_the_limits_on_size_are_reached_exactly():
+    for size in ((SMALLEST, 500), (500, SMALLEST), (SMALLEST, LARGEST // SMALLEST)):
+        check_size(size, "it")
+    for size in ((SMALLEST - 1, 500), (500, SMALLEST - 1), (SMALLEST, LARGEST // SMALLEST + 1)):
+        with pytest.raises(InputError, match="it has .* pixels: expected at least 8 .* at most 80 million"):
+            check_size(size, "it")
+
+
+def test_all_greys_come_through_as_bytes_as_floats_and_as_yes_and_no():
+    greys = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for kind in (np.float16, np.float32, np.float64):
+        assert np.array_equal(from_array(greys.astype(kind) / kind(255)), greys)
+    assert np.array_equal(from_array(greys), greys)
+    assert np.array_equal(from_array(greys > 99), np.where(greys > 99, 255, 0))
+
+
+def test_the_longer_side_of_a_page_is_200_pixels(seven):
+    for page in (seven, seven.T, seven.repeat(20, 0).repeat(20, 1)):
+        shape = read_page(page).shape
+        assert max(shape) == 200 and shape[0] / shape[1] == pytest.approx(
+            page.shape[0] / page.shape[1], rel=0.01
+        )
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, seven, monkeypatch):
+    import mnist_nb.handwriting as module
+
+    sizes, plain = [], module.grey_page
+    monkeypatch.setattr(module, "grey_page", lambda image: sizes.append(image.size) or plain(image))
+    large = seven.repeat(32, 0).repeat(32, 1)
+    Image.fromarray(large).save(tmp_path / "a.jpg")
+    assert close(tmp_path / "a.jpg", large) and 200 <= max(sizes[0]) <= 400 < max(sizes[1])
+
+
+def test_numbers_that_are_none_do_not_spoil_a_page(seven):
+    page = seven.astype(np.float32)
+    page[0, 0] = np.nan
+    assert close(Image.fromarray(page), seven)
+
+
+# Paper and ink
+
+
+def test_the_paper_is_found_under_uneven_light_though_most_of_the_page_is_ink():
+    y, x = np.mgrid[:200, :200] / 200
+    light = 200 - 60 * y + 20 * x
+    page = light.copy()
+    page[RIM + 2 : -RIM - 2, RIM + 2 : -RIM - 2] = page[:60, 100:130] = 20
+    assert (page == 20).mean() > 0.6 and np.abs(paper_surface(page) - light).max() < 1
+
+
+def strokes(*places):
+    "Ink on a page of 200 x 200 pixels: in each place, rows and columns."
+    ink = np.zeros((200, 200))
+    for place in places:
+        ink[place] = 1
+    return ink
+
+
+LONG, SHORT, SPECK = (
+    np.s_[20:120, 50:54],
+    np.s_[20:50, 100:104],
+    np.s_[150:152, 150:152],
+)  # 400, 120 and 4 pixels
+
+
+def test_lesser_strokes_are_kept_and_specks_are_not():
+    assert np.array_equal(main_strokes(strokes(LONG, SHORT, SPECK)), strokes(LONG, SHORT))
+
+
+def test_a_diagonal_is_one_stroke():
+    assert np.array_equal(main_strokes(np.eye(60)), np.eye(60))
+
+
+@pytest.mark.parametrize(
+    "ink",
+    [strokes(*(np.s_[row : row + 12, 20:24] for row in range(10, 190, 20))), strokes(np.s_[50:59, 50:59]),
+     strokes(np.s_[::3], np.s_[:, ::3])],
+    ids=["many alike", "a dot", "a texture"],
+)  # fmt: skip
+def test_what_no_pen_writes_is_no_ink(ink):
+    assert main_strokes(ink) is None
+
+
+def test_full_ink_is_the_common_tone_of_strokes_and_not_their_darkest_point():
+    page = np.full((200, 200), 230.0)
+    page[50:150, 50:80] = 90
+    page[100:110, 60:70] = 20  # a blot
+    assert find_ink(page)[70:90, 60:70].min() == 1
+
+
+def test_a_dot_of_a_twentieth_of_the_page_is_a_stroke():
+    assert main_strokes(strokes(np.s_[50:60, 50:60])) is not None
+
+
+def test_ink_stands_out_from_its_page(seven):
+    "By more than a grey level, and it is either darker or lighter."
+    assert find_ink(np.where(seven < 100, 215.0, 230)) is not None
+    for page in (np.where(seven < 100, 228.5, 230), np.full((200, 200), 230.0)):
+        assert find_ink(page) is None
+    page = np.full((200, 200), 130.0)
+    page[30:80, 30:80] = 30
+    assert find_ink(page) is not None
+    page[100:148, 100:148] = 230  # nearly as much that is as much lighter
+    assert find_ink(page) is None
 
 
 MODES = {
@@ -171,6 +298,7 @@ NONSENSE = {
     "two colours": np.zeros((1, 28, 2), np.uint8),
     "empty": np.zeros((0, 28), np.uint8),
     "64-bit integers": np.zeros((28, 28), np.int64),
+    "16 bits in colours": np.zeros((28, 28, 3), np.uint16),
     "thin": np.zeros((28, 2), np.uint8),
 }
 
@@ -203,6 +331,54 @@ def test_a_batch_is_read_like_single_pictures(data, tmp_path):
     assert (
         read_digit(np.dstack([images[0].numpy()] * 3)).digit == one_by_one[0].digit
     )  # [28, 28, 3] is one picture
+
+
+def test_colours_and_transparency_make_one_picture_and_no_batch(seven):
+    for planes in ([seven] * 3, [seven] * 3 + [np.full_like(seven, 255)]):
+        assert read_digit(np.dstack(planes)).digit == 7
+
+
+@pytest.mark.parametrize("true", [0.5, 2.0])
+def test_a_reader_has_the_likeliest_temperature_and_refuses_its_share(digits, true):
+    "Labels are drawn as a network of that temperature would have it."
+    model, images = load_pretrained(), digits.test.images
+    logits = predict_logits(model, images).double()
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.multinomial((logits / true).softmax(1), 1, generator=draws)[:, 0]
+    reader = fit_reader(model, LabelledImages(images, labels, "digits"), refuse=0.1)
+    best, *others = (
+        F.cross_entropy(logits / (reader.temperature * factor), labels) for factor in (1, 0.98, 1.02)
+    )
+    assert best < min(others) and 0.7 < reader.temperature / true < 1.4
+    assert (logits.std(1) < reader.threshold).sum() == 30  # of 297
+
+
+def test_the_shipped_reader_is_the_calibration():
+    (row,) = read_rows(results_path("calibration"))
+    reader = load_reader()
+    assert [reader.temperature, reader.threshold] == [float(row["temperature"]), float(row["threshold"])]
+
+
+def test_a_reading_is_tempered_refused_below_the_threshold_and_blank_without_ink(digits):
+    seen = torch.cat([digits.test.images[:9], torch.zeros(1, 28, 28, dtype=torch.uint8)])
+    logits = predict_logits(load_pretrained(), seen)
+    least = logits[:9].std(1).sort().values[4].item()  # the fifth is just believed
+    readings = read_prepared(seen, Reader(load_pretrained(), 2.0, least))
+    for reading, image, row in zip(readings[:9], seen, logits):
+        believed = row.std().item() >= least
+        assert reading.digit == (row.argmax().item() if believed else None)
+        assert reading.remark == ("" if believed else "does not look like a digit")
+        assert torch.allclose(reading.probabilities, (row / 2).softmax(0)) and torch.equal(
+            reading.seen, image
+        )
+    assert [reading.digit is None for reading in readings].count(True) == 5
+    assert (readings[9].digit, readings[9].remark) == (None, "no ink found")
+
+
+def test_who_brings_a_reader_is_answered_by_it(seven):
+    reader = load_reader()
+    assert read_digit(seven, reader._replace(threshold=1e9)).digit is None
+    assert read_digit(seven, reader).digit == read_digit(seven).digit == 7
 
 
 def test_photographs_are_read(mnist):
