@@ -54,7 +54,11 @@ def open_picture(
         raise InputError(f"{path} has more than {limit}: save a smaller copy") from error
     except Exception as error:  # noqa: BLE001 - Pillow's alone: files of another kind raise anything
         raise InputError(f"{path} is no picture that can be read: save it as PNG or JPEG") from error
-    check_size(image.size, str(path))
+    try:
+        check_size(image.size, str(path))
+    except InputError:
+        image.close()
+        raise
     return image
 
 # %% ../nbs/07_handwriting.ipynb #0bdf4a06
