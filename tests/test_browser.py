@@ -30,12 +30,19 @@ SETTINGS = {  # cells off screen are rendered, too, and nothing asks for news
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 NOTHING = "Nothing is drawn yet."
+PAD = (  # a notebook with nothing else: no chapter is run again for it
+    "from mnist_nb.model import load_pretrained\nfrom mnist_nb.sketch import draw_strokes, sketch_pad",
+    "pad = sketch_pad(load_pretrained())\npad",
+)
 IDLE = """() => {
   const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
   return kernel?.connectionStatus === "connected" && kernel.status === "idle";
 }"""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+    pytest.mark.xdist_group("browser"),  # one JupyterLab for all of them
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +50,8 @@ def lab(tmp_path_factory, one_thread):
     "The address of a JupyterLab on this machine, with folders of its own and a copy of the chapters."
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    cells = [nbformat.v4.new_code_cell(source) for source in PAD]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "nbs" / "pad.ipynb")
     for name, values in SETTINGS.items():
         file = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True)
@@ -117,7 +126,7 @@ def watch():
 
 @pytest.fixture(scope="module")
 def page(lab, watch):
-    "A page of JupyterLab in which the pad's chapter is open and has been run."
+    "A page of JupyterLab in which a notebook with the pad is open and has been run."
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
@@ -129,7 +138,7 @@ def page(lab, watch):
         page.on(
             "websocket", lambda socket: socket.on("framesent", lambda frame: watch.frames.append(len(frame)))
         )
-        page.goto(f"{lab}/lab/tree/08_sketch.ipynb?reset&token=pad", wait_until="domcontentloaded")
+        page.goto(f"{lab}/lab/tree/pad.ipynb?reset&token=pad", wait_until="domcontentloaded")
         run_all(page)
         yield page
         browser.close()
@@ -334,7 +343,7 @@ def test_everything_has_a_name(pad):
 
 
 def test_pixels_from_the_kernel_appear_on_the_pad(page, pad, paper):
-    in_kernel(page, "pad.pixels = drawings[6].numpy().tobytes()")
+    in_kernel(page, f"pad.pixels = draw_strokes({strokes_of(6)!r}).numpy().tobytes()")
     reads(pad, 6)
     assert max(paper.evaluate(PIXELS)) == 255
     with_mouse(page, paper, [[(0.5, 0.5), (0.52, 0.52)]])
@@ -343,7 +352,7 @@ def test_pixels_from_the_kernel_appear_on_the_pad(page, pad, paper):
 
 
 def in_kernel(page, code):
-    "Run code in the chapter's kernel."
+    "Run code in the notebook's kernel."
     kernel = "jupyterapp.shell.currentWidget.sessionContext.session.kernel"
     assert (
         page.evaluate(

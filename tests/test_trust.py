@@ -27,6 +27,10 @@ from mnist_nb.support import InputError, read_rows
 from mnist_nb.train import PLAIN_RECIPE, changed, read_recipe
 
 FOUR = ["train", "--data", "digits", "--epochs", "4", "--out"]
+TIMED = (  # prints the seconds after the imports, which are the machine's business
+    "import atexit, time, mnist_nb.cli; start = time.perf_counter()\n"
+    "atexit.register(lambda: print(time.perf_counter() - start))\n"
+)
 MIRROR = "from torchvision.datasets import MNIST; MNIST.mirrors = {}; from mnist_nb.cli import main; main()"
 
 
@@ -49,10 +53,9 @@ def test_two_processes_fill_an_empty_folder_at_once(mirror, tmp_path, one_thread
 def test_hosts_that_never_answer_are_an_error_within_30_seconds(run, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, nobody answers
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        command = [sys.executable, "-c", MIRROR.format([address, address])]
-        start = time.perf_counter()
+        command = [sys.executable, "-c", TIMED + MIRROR.format([address, address])]
         done = run("evaluate", "--data", "mnist", command=command, MNIST_NB_DATA=str(tmp_path / "data"))
-        assert time.perf_counter() - start < 30
+    assert 10 < float(done.stdout) < 30
     assert is_one_sentence(done, "cannot be fetched", *FILES)
 
 
@@ -94,7 +97,9 @@ def test_a_read_only_data_folder(run, tmp_path):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, one_thread):
     "A run of four epochs that nobody interrupted, and the seconds that its process took."
-    folder, start = tmp_path_factory.mktemp("finished"), time.perf_counter()
+    folder = tmp_path_factory.mktemp("finished")
+    assert Command("--help", folder=folder, variables=one_thread).wait() == 0  # the first waits for all imports
+    start = time.perf_counter()
     assert Command(*FOUR, "run", folder=folder, variables=one_thread).wait() == 0
     (folder / "seconds").write_text(str(time.perf_counter() - start))
     return folder / "run"

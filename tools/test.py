@@ -1,6 +1,7 @@
-"""Everything that `make test` runs: notebooks clean and in sync, every chapter, then pytest.
+"""Everything that `make test` runs: lint, types, notebooks in sync, every chapter on MNIST, then pytest,
+which runs every chapter once more without it.
 
-The data set is decided once. The last line says which it was, and what could not be checked without MNIST or Chromium."""
+The data set is decided once. The last line says which it was, and what was left out without it or Chromium."""
 
 import json
 import os
@@ -19,17 +20,16 @@ from mnist_nb.data import load_mnist
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = Path(sys.executable).parent  # nbdev's, whatever the PATH says
+SOURCES = ("nbs", "tests", "tools", "setup.py")
 
 
-def step(name: str, *command: str):
+def step(name: str, tool: str, *words: str):
     "Run one step from the root; a failure ends everything with its exit status."
     print(f"== {name}", flush=True)
     start = time.perf_counter()
-    status = subprocess.run(command, cwd=ROOT).returncode
-    print(
-        f"== {name}: {'passed' if status == 0 else 'FAILED'} in {time.perf_counter() - start:.0f} s",
-        flush=True,
-    )
+    status = subprocess.run([COMMANDS / tool, *words], cwd=ROOT).returncode
+    result = "passed" if status == 0 else "FAILED"
+    print(f"== {name}: {result} in {time.perf_counter() - start:.0f} s", flush=True)
     if status:
         sys.exit(status)
 
@@ -43,12 +43,10 @@ def in_sync():
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*unused))
         for command in ("nbdev_export", "nbdev_clean"):
             subprocess.run([COMMANDS / command], cwd=copy, check=True)
-        changed = [
-            str(path.relative_to(copy))
-            for path in sorted(copy.rglob("*"))
-            if path.suffix in (".ipynb", ".py")
-            and path.read_bytes() != (ROOT / path.relative_to(copy)).read_bytes()
+        paths = [
+            path.relative_to(copy) for path in sorted(copy.rglob("*")) if path.suffix in (".ipynb", ".py")
         ]
+        changed = [str(path) for path in paths if (copy / path).read_bytes() != (ROOT / path).read_bytes()]
     if changed:
         sys.exit(f"out of step, run nbdev_export and nbdev_clean: {', '.join(changed)}")
 
@@ -59,11 +57,17 @@ def unchecked() -> list[str]:
     for path in sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts):
         for cell in nbformat.read(path, 4).cells:
             if cell.cell_type == "code":
-                checks += [
-                    f"{path.stem}: {text}"
-                    for text in re.findall(r'needs_mnist\(data, "([^"]+)"\)', cell.source)
-                ]
+                found = re.findall(r'needs_mnist\(data, "([^"]+)"\)', cell.source)
+                checks += [f"{path.stem}: {text}" for text in found]
     return checks
+
+
+def tests() -> dict[str, list[str]]:
+    "Run pytest; what it skipped, by the reason."
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MNIST_NB_UNCHECKED"] = str(Path(folder, "tests"))
+        step("pytest", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "--durations", "12", "tests")
+        return json.loads(Path(folder, "tests").read_text(encoding="utf-8"))
 
 
 def main():
@@ -72,34 +76,24 @@ def main():
         name = load_mnist().name  # fetches MNIST once, if it can
     os.environ["MNIST_NB_SOURCE"] = name
     print(f"== data set: {name}", flush=True)
+    step("lint", "ruff", "check", "--quiet", *SOURCES, "mnist_nb")
+    step("layout", "ruff", "format", "--check", "--quiet", *SOURCES)
+    step("types", "pyright")
     in_sync()
-    os.environ["OMP_NUM_THREADS"] = "1"  # two chapters, or two files of tests, at a time, one thread each
-    step("chapters", str(COMMANDS / "nbdev_test"), "--n_workers", "2", "--timing")
-    missing, browser = unchecked() if name != "mnist" else [], []
-    if "--chapters-only" not in sys.argv:
-        with tempfile.TemporaryDirectory() as folder:
-            os.environ["MNIST_NB_UNCHECKED"] = str(Path(folder, "tests"))
-            step(
-                "pytest",
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-n",
-                "2",
-                "--dist",
-                "loadfile",
-                "--durations",
-                "12",
-                "tests",
-            )
-            skipped = json.loads(Path(folder, "tests").read_text(encoding="utf-8"))
-            missing, browser = missing + skipped["needs MNIST"], skipped["needs Chromium"]
-    files = ", ".join(sorted({test.split("::")[0] for test in browser}))
-    no_browser = f" NOT RUN, since no Chromium was found (install Debian's package chromium): {len(browser)} tests of {files}."
-    print(
-        f"Data set: {name}. Not checked, since it needs MNIST: {'; '.join(missing) or 'nothing'}.{no_browser if browser else ''}"
-    )
+    os.environ["OMP_NUM_THREADS"] = "1"  # two chapters, or two tests, at a time, one thread each
+    missing = []
+    if name == "mnist":  # without it a test runs every chapter all the same, on the embedded digits
+        step("chapters", "nbdev_test", "--n_workers", "2", "--timing")
+    else:
+        missing = unchecked()
+    skipped = tests()
+    missing += skipped["needs MNIST"]
+    said = f"Data set: {name}. Not checked, since it needs MNIST: {'; '.join(missing) or 'nothing'}."
+    if skipped["needs Chromium"]:
+        files = ", ".join(sorted({test.split("::")[0] for test in skipped["needs Chromium"]}))
+        count = f"{len(skipped['needs Chromium'])} tests of {files}"
+        said += f" NOT RUN, since no Chromium was found (install Debian's package chromium): {count}."
+    print(said)
 
 
 if __name__ == "__main__":
