@@ -1,6 +1,6 @@
 """A digit classifier of 13,272 parameters, and how it is trained and measured. See the notebooks in `nbs/`."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 from .data import load_mnist
 from .handwriting import read_digit

@@ -65,12 +65,12 @@ def main():
 # %% ../nbs/appendix/cli.ipynb #203a128b
 DATA = "auto, mnist or digits; auto takes MNIST where it can, or what $MNIST_NB_SOURCE says"
 DataOption = Annotated[str, typer.Option("--data", help=DATA)]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
 
 
 def load(
     source: str,  # `auto`, `mnist` or `digits`
-    device: str,  # `auto`, `cpu`, `cuda` or `mps`
+    device: str,  # `auto`, `cpu` or `cuda`
 ) -> DigitData:
     "The data, with a banner where they are not MNIST."
     with warnings.catch_warnings(record=True) as caught:

@@ -70,17 +70,14 @@ def only_plain(
 
 # %% ../nbs/appendix/support.ipynb #38c5806d
 def choose_device(
-    name: str = "auto",  # `auto`, `cpu`, `cuda` or `mps`
+    name: str = "auto",  # `auto`, `cpu` or `cuda`
 ) -> torch.device:  # a device that this machine has
     "The device to compute on; an `InputError` where the one asked for is absent."
-    if name not in ("auto", "cpu", "cuda", "mps"):
-        raise InputError(f"device {name!r} is unknown: use auto, cpu, cuda or mps")
-    found = torch.accelerator.current_accelerator(check_available=True)
-    if name == "auto":
-        return found or torch.device("cpu")
-    if name != "cpu" and (found is None or found.type != name):
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device {name!r} is unknown: use auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device {name!r} was asked for, but this machine has none: use auto or cpu")
-    return torch.device(name)
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 # %% ../nbs/appendix/support.ipynb #e8b64058
 @contextmanager

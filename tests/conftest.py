@@ -17,7 +17,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from warm import Command, limit_files
 
 from mnist_nb.data import DigitData, data_folder, load_mnist
 
@@ -59,6 +58,7 @@ def one_thread() -> dict[str, str]:
 @pytest.fixture
 def run(tmp_path, one_thread):
     "Run `mnist-nb`, or another command, in an empty folder to its end; `size` limits the files it writes."
+    from warm import Command, limit_files  # here, since Windows, where only some tests run, has no fork
 
     def run(*words, command=(), size=None, **variables):
         environment = one_thread | variables
@@ -74,7 +74,7 @@ def run(tmp_path, one_thread):
     return run
 
 
-def is_one_sentence(done: subprocess.CompletedProcess[str] | Command, *words: str, status: int = 2) -> bool:
+def is_one_sentence(done, *words: str, status: int = 2) -> bool:
     "A mistake: its exit status, no traceback, beside progress one line on standard error, with the words."
     lines = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.startswith("mnist-nb:")]
     assert done.returncode == status, done.stderr

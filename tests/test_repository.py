@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -16,7 +18,7 @@ import card
 import readme
 import repoint
 
-from mnist_nb import PRESETS, Recipe
+from mnist_nb import PRESETS, Recipe, evaluate, load_pretrained
 from mnist_nb.cli import plans
 from mnist_nb.model import count_parameters, load_weights, pretrained_path
 from mnist_nb.support import read_rows, results_path
@@ -24,18 +26,8 @@ from mnist_nb.support import read_rows, results_path
 PLANS = plans()
 
 LINK = re.compile(r"(?:github\.com|colab\.research\.google\.com/github)/([\w.-]+/[\w-]+)")
-COLUMNS = [
-    "recipe",
-    "seed",
-    "data",
-    "parameters",
-    "epochs",
-    "images",
-    "scored_on",
-    "accuracy",
-    "train_accuracy",
-]
-COLUMNS += ["seconds", "threads", "hardware", "versions", "commit"]
+COLUMNS = ["recipe", "seed", "data", "parameters", "epochs", "images", "scored_on", "accuracy"]
+COLUMNS += ["train_accuracy", "seconds", "threads", "hardware", "versions", "commit"]
 
 
 def test_readme_is_what_the_index_says():
@@ -208,13 +200,74 @@ def test_the_shipped_weights_are_seed_0_of_the_results():
     assert facts["recipe"]["name"] == "default"
 
 
-def test_the_readme_counts_the_tests_rightly():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    told = {name: int(count) for name, count in re.findall(r"`(tests/test_\w+\.py)` \| (\d+) \|", text)}
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests"]
-    collected = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
-    files = [line.split("::")[0] for line in collected.splitlines() if "::" in line]
-    assert told == {name: files.count(name) for name in files}
+def test_contributing_names_every_file_of_tests_and_what_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(tests/test_\w+\.py)` \|", text)) == {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("test_*.py")
+    }
+    words = re.findall(r"[\w./]+", text)
+    paths = {word for word in words if re.match(r"(nbs|mnist_nb|tools|tests)/\w", word)}
+    paths -= {"nbs/NN_name.ipynb", "nbs/experiments/NN_name.ipynb", "mnist_nb/results/NAME.csv"}
+    assert len(paths) > 15 and all((ROOT / path.rstrip(".")).exists() for path in paths), paths
+
+
+def test_the_card_has_the_header_that_hugging_face_reads(mnist):
+    _, header, text = card.CARD.read_text(encoding="utf-8").split("---\n", 2)
+    values = yaml.safe_load(header)
+    assert values["license"] == readme.settings()["license"] and values["datasets"] == ["ylecun/mnist"]
+    (entry,) = values["model-index"]
+    (result,) = entry["results"]
+    assert result["task"]["type"] == values["pipeline_tag"] and result["dataset"]["split"] == "test"
+    assert {metric["type"] for metric in result["metrics"]} == set(values["metrics"])
+    these, mean = (metric["value"] for metric in result["metrics"])
+    assert these == evaluate(load_pretrained(), mnist.test).right / 10_000
+    scores = [float(r["accuracy"]) for r in read_rows(results_path("presets")) if r["recipe"] == "default"]
+    assert mean == round(sum(scores) / len(scores) / 100, 5)
+    assert text.lstrip().startswith("<!-- Made by")
+
+
+def test_version_and_licence_are_the_same_everywhere():
+    settings = readme.settings()
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == settings["version"] and citation["license"] == settings["license_name"]
+    assert f"github.com/{settings['user']}/{settings['repo']}" in citation["repository-code"]
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## ([\d.]+)", changes, re.M)[0] == settings["version"]
+    assert re.findall(r"^## ([\d.]+)", changes, re.M)[-1] == "0.2.0"
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_is_whole_and_what_it_runs_exists(path):
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert workflow["name"] == path.stem and workflow[True]  # YAML 1.1 reads the key `on` as true
+    make = (ROOT / "Makefile").read_text()
+    for job in workflow["jobs"].values():
+        assert job["runs-on"] and job["timeout-minutes"] <= 60
+        for step in job["steps"]:
+            assert len({"uses", "run"} & step.keys()) == 1
+            assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step.get("uses", "a/b@v1"))
+            script = re.sub(r"\$\{\{.*?}}", "x", step.get("run", ""))
+            assert subprocess.run(["bash", "-n", "-c", script]).returncode == 0, script
+            for target in re.findall(r"\bmake ([\w./]+)", script):
+                assert re.search(rf"^[^#\n]*{re.escape(target)}[^\n]*:", make, re.M), target
+            for name in re.findall(r"(?:tools|tests|\.ci)/[\w.]+", script):
+                assert (ROOT / name).is_file(), name
+
+
+def test_the_workflows_are_those_of_tests_weeks_and_releases():
+    assert [path.stem for path in WORKFLOWS] == ["release", "test", "weekly"]
+
+
+def test_the_hooks_of_pre_commit_are_commands_of_the_environment():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    entries = [hook["entry"].split() for repo in config["repos"] for hook in repo["hooks"]]
+    assert [Path(words[0]).name for words in entries] == ["nbdev_clean", "ruff", "ruff"]
+    assert all((Path(sys.executable).parent / Path(words[0]).name).is_file() for words in entries)
+    assert all(words[0].startswith(".venv/bin/") for words in entries)
 
 
 def test_make_notebooks_refuses_without_mnist(tmp_path):

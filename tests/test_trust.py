@@ -98,7 +98,9 @@ def test_a_read_only_data_folder(run, tmp_path):
 def finished(tmp_path_factory, one_thread):
     "A run of four epochs that nobody interrupted, and the seconds that its process took."
     folder = tmp_path_factory.mktemp("finished")
-    assert Command("--help", folder=folder, variables=one_thread).wait() == 0  # the first waits for all imports
+    assert (
+        Command("--help", folder=folder, variables=one_thread).wait() == 0
+    )  # the first waits for all imports
     start = time.perf_counter()
     assert Command(*FOUR, "run", folder=folder, variables=one_thread).wait() == 0
     (folder / "seconds").write_text(str(time.perf_counter() - start))

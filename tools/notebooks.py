@@ -1,4 +1,4 @@
-"""Execute chapters in a real Jupyter kernel, then clean and export them: `python tools/notebooks.py [CHAPTER ...]`.
+"""Execute chapters in a real kernel, clean and export them: `python tools/notebooks.py [CHAPTER ...]`.
 
 It refuses to run without MNIST, so that committed outputs are never those of the embedded digits."""
 
@@ -18,7 +18,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def last_line_only(text: str) -> str:
-    "What a terminal shows: a carriage return goes back to the start of the line, so a progress bar is one line."
+    "What a terminal shows: a carriage return goes to the start of the line; a progress bar is one line."
     return re.sub(r"[^\n]*\r(?=[^\n])", "", text)
 
 

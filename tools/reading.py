@@ -1,6 +1,6 @@
-"""What stands behind `mnist-nb predict`: `python tools/reading.py calibration [WEIGHTS]` or `... photographs`.
+"""What stands behind `mnist-nb predict`: `python tools/reading.py calibration [WEIGHTS]`, or `photographs`.
 
-The first fits the temperature and the threshold, the second reads pictures by the thousand; each writes its results file."""
+The first fits temperature and threshold, the second reads pictures by the thousand; each writes results."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from mnist_nb.support import InputError, results_path, write_rows
 
 
 def calibration(*weights: str):
-    "Without the weights of a `--valid` run of the shipped recipe and seed, that run is made; about two minutes."
+    "Without weights, the `--valid` run of the shipped recipe and seed is made; about two minutes."
     row = calibrate(load_mnist("mnist").train, *map(Path, weights))
     write_rows(results_path("calibration"), [row])
     print("\n".join(f"{key}: {value}" for key, value in row.items()))

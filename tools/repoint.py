@@ -12,7 +12,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def files() -> list[Path]:
     "Everything that may hold a link to the repository."
     notebooks = [p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts]
-    return [ROOT / "README.md", *notebooks]
+    texts = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff"]
+    return [*(ROOT / name for name in texts), *notebooks]
 
 
 def main():

@@ -1,7 +1,7 @@
 """Everything that `make test` runs: lint, types, notebooks in sync, every chapter on MNIST, then pytest,
 which runs every chapter once more without it.
 
-The data set is decided once. The last line says which it was, and what was left out without it or Chromium."""
+The data set is decided once. The last line names it, and what could not be checked without it or Chromium."""
 
 import json
 import os
