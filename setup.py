@@ -25,7 +25,9 @@ setup(
     python_requires=">=" + settings["min_python"],
     classifiers=[f"Programming Language :: Python :: {v}" for v in settings["python_versions"].split()],
     packages=find_packages(include=[settings["lib_name"], settings["lib_name"] + ".*"]),
-    package_data={settings["lib_name"]: ["results/*.csv", "weights/*", "sketch.js", "sketch.css", "py.typed"]},
+    package_data={
+        settings["lib_name"]: ["results/*.csv", "weights/*", "sketch.js", "sketch.css", "py.typed"]
+    },
     install_requires=settings["requirements"].split(),
     extras_require={"app": app, "dev": settings["dev_requirements"].split() + app},
     entry_points={"console_scripts": settings["console_scripts"].split()},
