@@ -6,7 +6,6 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-import nbformat
 import pytest
 import torch
 from conftest import COMMAND, ROOT, is_one_sentence
@@ -182,20 +181,3 @@ def test_a_missing_package_is_named(export, tmp_path):
     if all(map(find_spec, PACKAGES)):
         assert is_one_sentence(export("model.onnx", before=only), "export needs onnxscript, which")
     assert not os.listdir(tmp_path)
-
-
-def test_where_packages_are_missing_the_chapter_says_so_and_goes_on(tmp_path, one_thread):
-    notebook = nbformat.read(ROOT / "nbs" / "09_export.ipynb", 4)
-    cells = [
-        cell.source
-        for cell in notebook.cells
-        if cell.cell_type == "code" and "google.colab" not in cell.source
-    ]
-    script = tmp_path / "chapter.py"
-    script.write_text(WITHOUT + "\n\n".join(cells), encoding="utf-8")
-    environment = one_thread | {"MNIST_NB_SOURCE": "digits"}
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-1500:]
-    assert done.stdout.count("NOT SHOWN in this chapter") == 1 and "pip install" in done.stdout

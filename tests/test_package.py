@@ -327,7 +327,7 @@ def test_what_is_optional_is_imported_only_where_it_is_used():
 
 SAID_WITHOUT_EXTRAS = {
     "08_sketch": ["the pad needs anywidget, which is not installed: pip install anywidget"],
-    "09_export": ["NOT SHOWN in this chapter: "],
+    "09_export": ["NOT SHOWN in this chapter: ", "pip install onnx onnxscript onnxruntime"],
 }
 
 
