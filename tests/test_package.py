@@ -23,25 +23,14 @@ SOURCES = {  # by dotted name, without the package's own
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    "Built from a copy of the checkout, so that no build folder is left in it."
+    "Built from the source archive of a copy of the checkout, so that no build folder is left in it."
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "copy"
     shutil.copytree(
         ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "DATA", "runs", "build", "*.egg-info")
     )
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--wheel-dir",
-        folder,
-        copy,
-    ]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, copy]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(copy)
     (wheel,) = folder.glob("*.whl")
     return wheel
