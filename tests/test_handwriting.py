@@ -263,7 +263,8 @@ def test_every_mode_is_read_rightly(tmp_path, seven, mode):
 @pytest.mark.parametrize("ink", [0, 255])
 def test_strokes_on_transparent_ground(tmp_path, seven, ink):
     strokes = np.full((*seven.shape, 4), ink, np.uint8)
-    strokes[..., 3] = 255 * (seven < 100)
+    strokes[seven >= 100] = [255 - ink] * 3 + [0]  # a colour that nobody sees
+    strokes[seven < 100, 3] = 255
     Image.fromarray(strokes).save(tmp_path / "a.png")
     assert close(tmp_path / "a.png", seven)
     clear = Image.fromarray(strokes)
