@@ -17,6 +17,7 @@ from mnist_nb.data import embedded_digits, to_input
 from mnist_nb.experiments.frontier import FILTERS, KINDS, small
 from mnist_nb.experiments.variants import LinearNet, Variant, average, maximum, mixed, separable
 from mnist_nb.interpret import receptive_field
+from mnist_nb.metrics import LABEL_ERRORS
 from mnist_nb.model import (
     PLAIN,
     Block,
@@ -321,6 +322,13 @@ def test_an_evaluation_has_the_probabilities_that_the_logits_stand_for(digits):
     evaluation = evaluate(model, few)
     assert torch.allclose(evaluation.probabilities, expected, atol=1e-6)
     assert torch.equal(evaluation.predictions, logits.argmax(1)) and evaluation.labels is few.labels
+
+
+def test_the_network_doubts_every_label_that_people_dispute(mnist):
+    "By the probability of its label each is among the last 300 of 10,000; a wrong number would hardly be."
+    found = evaluate(load_pretrained(), mnist.test)
+    given = found.probabilities.gather(1, found.labels[:, None])[:, 0]
+    assert set(LABEL_ERRORS) <= set(given.argsort()[:300].tolist()) and len(set(LABEL_ERRORS)) == 15
 
 
 def test_the_shipped_weights_read_mnist(mnist):
