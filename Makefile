@@ -1,9 +1,11 @@
 # make train: train the network; make test: run every test. Each makes what it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+FLOORS := build/floors
+MIN_PYTHON = $(shell sed -n 's/^min_python = //p' settings.ini)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: train test lab notebooks readme repoint weights calibration photographs clean
+.PHONY: train test lab notebooks readme floors repoint weights calibration photographs clean
 
 train: .venv/train
 	$(BIN)/mnist-nb train
@@ -21,6 +23,14 @@ readme: .venv/dev
 	$(BIN)/python tools/readme.py
 	$(BIN)/python tools/card.py
 
+floors: build/uv/bin/uv # a wheel at the lowest versions that settings.ini allows
+	rm -rf build/lib
+	$< venv --quiet --clear --python $(MIN_PYTHON) $(FLOORS)
+	$< pip install --quiet --python $(FLOORS) --resolution lowest-direct '.[app]'
+	$< pip install --quiet --python $(FLOORS) pytest
+	$(FLOORS)/bin/python tools/commands.py
+	MNIST_NB_SOURCE=digits $(FLOORS)/bin/python -P -m pytest -q tests/test_model.py
+
 repoint:
 	$(PYTHON) tools/repoint.py $(OWNER) $(REPO)
 
@@ -34,6 +44,10 @@ calibration photographs: .venv/train
 
 clean:
 	rm -rf .venv build *.egg-info
+
+build/uv/bin/uv:
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet uv
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
