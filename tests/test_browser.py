@@ -51,7 +51,9 @@ def lab(tmp_path_factory, one_thread):
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     cells = [nbformat.v4.new_code_cell(source) for source in PAD]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "nbs" / "pad.ipynb")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # else JupyterLab asks for one
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+    nbformat.write(notebook, folder / "nbs" / "pad.ipynb")
     for name, values in SETTINGS.items():
         file = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True)

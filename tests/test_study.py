@@ -378,6 +378,12 @@ def test_the_command_killed_then_interrupted_then_finished(undisturbed, tmp_path
     assert content(path) == content(undisturbed)
 
 
+def test_without_masks_of_signals_as_on_windows_processes_start_all_the_same(monkeypatch):
+    monkeypatch.delattr(signal, "pthread_sigmask")
+    with module.process_pool(1) as pool:
+        assert pool.submit(abs, -2).result() == 2
+
+
 def test_a_killed_worker_process_is_one_sentence_and_threads_can_finish(undisturbed, half):
     def kill():
         until(lambda: half.stat().st_mtime_ns != before, "a row")

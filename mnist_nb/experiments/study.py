@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['ONE_AT_A_TIME', 'one_run', 'rounded', 'mistakes', 'Plan', 'all_pairs', 'check_names', 'missing', 'append_run',
-           'locked', 'end_with_parent', 'process_pool', 'as_they_end', 'print_line', 'collect', 'make_runs', 'run_plan']
+           'locked', 'end_with_parent', 'without_interrupts', 'process_pool', 'as_they_end', 'print_line', 'collect',
+           'make_runs', 'run_plan']
 
 # %% ../../nbs/appendix/study.ipynb #86b4bb60
 import multiprocessing
@@ -173,6 +174,19 @@ def end_with_parent(
 
 # %% ../../nbs/appendix/study.ipynb #3ddd5b15
 @contextmanager
+def without_interrupts() -> Iterator[None]:
+    "What starts in this block is not told of Ctrl-C; but on Windows, which has no masks of signals, it is."
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def process_pool(
     workers: int,  # processes
 ) -> Iterator[ProcessPoolExecutor]:
@@ -181,12 +195,8 @@ def process_pool(
     theirs, ours = spawn.Pipe(duplex=False)
     with theirs, ours, ProcessPoolExecutor(workers, spawn, end_with_parent, (theirs,)) as pool:
         try:
-            # inherited: Ctrl-C is for this process
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
+            with without_interrupts():  # Ctrl-C is for this process
                 pool.submit(int)  # any task starts them all
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             yield pool
         except BrokenExecutor as error:
             reason = "a worker process was killed, or ran out of memory"
