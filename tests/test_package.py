@@ -237,6 +237,7 @@ OPTIONAL = {
     "IPython",
 }  # only where needed; each says so where it is missing
 PACKAGES = {
+    "yaml": "PyYAML",
     "PIL": "pillow",
     "sklearn": "scikit-learn",
     "IPython": "ipython",

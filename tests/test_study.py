@@ -378,10 +378,16 @@ def test_the_command_killed_then_interrupted_then_finished(undisturbed, tmp_path
     assert content(path) == content(undisturbed)
 
 
-def test_without_masks_of_signals_as_on_windows_processes_start_all_the_same(monkeypatch):
-    monkeypatch.delattr(signal, "pthread_sigmask")
-    with module.process_pool(1) as pool:
-        assert pool.submit(abs, -2).result() == 2
+def test_what_starts_without_interrupts_inherits_a_mask_where_there_are_masks(monkeypatch):
+    def masked():
+        return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    with module.without_interrupts():
+        assert masked()
+    assert not masked()
+    monkeypatch.delattr(signal, "pthread_sigmask")  # as on Windows
+    with module.without_interrupts():
+        pass
 
 
 def test_a_killed_worker_process_is_one_sentence_and_threads_can_finish(undisturbed, half):
