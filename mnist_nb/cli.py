@@ -239,10 +239,8 @@ def print_table(
     for record in records:
         if record["error"] is None:
             probability = f"{record['probability']:10.1%}" if record["digit"] is not None else f"{'-':>10}"
-            line = (
-                f"{record['file']:{width}}  {'-' if record['digit'] is None else record['digit']:>5} "
-                f"{probability}"
-            )
+            digit = "-" if record["digit"] is None else record["digit"]
+            line = f"{record['file']:{width}}  {digit:>5} {probability}"
             print(f"{line}  {record['remark']}".rstrip())
 
 # %% ../nbs/appendix/cli.ipynb #a371a92b

@@ -64,6 +64,10 @@ def joint(k: int = 2) -> DigitNet:
     return net
 
 
+def judged() -> Evaluation:
+    return Evaluation(numbers(N), floats(N, 10))
+
+
 def affine_draws() -> tuple[Tensor, ...]:
     return floats(N), floats(N, 2), floats(N), floats(N)
 
@@ -145,19 +149,19 @@ MAY_WAIT: dict[str, tuple[str, Callable]] = {  # the reason, and a call that doe
     ),
     "metrics.confusion_matrix": (
         "counts, once a run",
-        lambda: metrics.confusion_matrix(Evaluation(numbers(N), floats(N, 10))),
+        lambda: metrics.confusion_matrix(judged()),
     ),
     "metrics.worst_mistakes": (
         "picks images, once a run",
-        lambda: metrics.worst_mistakes(Evaluation(numbers(N), floats(N, 10))),
+        lambda: metrics.worst_mistakes(judged()),
     ),
     "metrics.reliability": (
         "a table for people, once a run",
-        lambda: metrics.reliability(Evaluation(numbers(N), floats(N, 10))),
+        lambda: metrics.reliability(judged()),
     ),
     "metrics.calibration_error": (
         "a score, once a run",
-        lambda: metrics.calibration_error(Evaluation(numbers(N), floats(N, 10))),
+        lambda: metrics.calibration_error(judged()),
     ),
 }
 LEFT_OUT = {

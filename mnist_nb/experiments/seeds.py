@@ -79,7 +79,7 @@ PLANS = {
 }
 
 # %% ../../nbs/experiments/02_seeds.ipynb #0a0e15e1
-def rungs() -> dict[str, tuple[Estimate, Estimate | None]]:  # by step: mean accuracy, gain over the last
+def rungs() -> dict[str, tuple[Estimate, Estimate | None]]:  # by step: accuracy, gain over the one before
     "The ladder from a linear network to `default`, as the results have it; each gain over paired seeds."
     rows, names = read_rows(results_path("ladder")), [recipe.name for recipe in ladder()] + ["default"]
     seeds = {row["seed"] for row in rows}

@@ -48,7 +48,7 @@ def one_run(
     valid: bool,  # hold a fold out and score that, or train on all images and score the test set
     source: str,  # `mnist` or `digits`
     threads: int = 1,  # to compute with
-) -> tuple[dict, list[dict]]:  # its row; and its epochs if it is held-out, else its mistakes in the test
+) -> tuple[dict, list[dict]]:  # its row; and the epochs of a held-out run, or the mistakes on the test set
     "One run, as a worker makes it."
     with ONE_AT_A_TIME:
         torch.set_num_threads(threads)
