@@ -77,8 +77,8 @@ def augmentation(
         for workers in (0, 2)
     }
     run = start_run(recipe, train)
-    ours = fetch_only(endless(run), 16 * images)  # so many that it, too, takes long enough to be timed
-    return {"ours": ours} | theirs
+    batched = fetch_only(endless(run), 16 * images)  # so many that it, too, takes long enough to be timed
+    return {"ours": batched} | theirs
 
 # %% ../../nbs/appendix/bench.ipynb #7276ed7a
 def inference(
