@@ -216,6 +216,7 @@ def start_run(
 ) -> Run:
     "A run before its first step."
     check_labelled(train)
+    torch.backends.cudnn.deterministic = True  # on a GPU, too, the same seed gives the same bits
     n, size = len(train.labels), recipe.batch_size
     if size > n:
         raise InputError(f"batch_size {size} is larger than the {n} training images")

@@ -23,14 +23,15 @@ from ..train import Recipe, Run, augmented_batches, epoch_seeds, start_run
 
 # %% ../../nbs/experiments/08_many.ipynb #d43079ca
 def group_convolutions(
-    layers: list[nn.Conv2d],  # alike, without bias
+    layers: list[nn.Conv2d],  # alike
 ) -> nn.Conv2d:
     "One convolution that keeps the channels of each layer to itself."
     first: Any = layers[0]
     k = len(layers)
-    channels = k * first.in_channels, k * first.out_channels
-    conv = nn.Conv2d(*channels, first.kernel_size, padding=first.padding, groups=k, bias=False)
-    conv.weight = nn.Parameter(torch.cat([layer.weight.detach() for layer in layers]))
+    sizes = k * first.in_channels, k * first.out_channels, first.kernel_size
+    conv = nn.Conv2d(*sizes, padding=first.padding, groups=k, bias=first.bias is not None)
+    for name, _ in first.named_parameters():
+        setattr(conv, name, nn.Parameter(torch.cat([layer.get_parameter(name).detach() for layer in layers])))
     return conv
 
 # %% ../../nbs/experiments/08_many.ipynb #ec1b908f
