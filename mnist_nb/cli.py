@@ -44,6 +44,7 @@ def complain(
 def main():
     "The command `mnist-nb`: a mistake that the user can mend is one sentence and exit status 2."
     warnings.formatwarning = lambda message, *_: f"mnist-nb: {message}\n"
+    warnings.simplefilter("ignore", FutureWarning)  # for those who call PyTorch, not for who calls this
     usage_error: Any = typer.BadParameter.__base__  # click's, which newer versions of typer carry inside
     try:
         status = app(prog_name="mnist-nb", standalone_mode=False)

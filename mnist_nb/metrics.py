@@ -41,6 +41,7 @@ class Evaluation(NamedTuple):
     def interval(self) -> tuple[float, float]:  # percent; Wilson's, 95%, for other images of the same kind
         from scipy.stats import binomtest  # here, so that `import mnist_nb` stays quick
 
+        expect(self.labels, "labels", ("N",), "int64")
         found = binomtest(self.right, len(self.labels)).proportion_ci(method="wilson")
         return 100 * found.low, 100 * found.high
 

@@ -98,8 +98,8 @@ def test_a_fold_is_that_of_the_seed(run, tmp_path):
     facts = load_weights(tmp_path / "run" / "model.safetensors")[1]
     script = (
         "from mnist_nb.data import hold_out, load_mnist; from mnist_nb.runs import measure\n"
-        "from mnist_nb.train import PRESETS, changed\n"
-        "train, held = hold_out(load_mnist('digits').train, 17 % 12)\n"
+        "from mnist_nb.support import choose_device; from mnist_nb.train import PRESETS, changed\n"
+        "train, held = hold_out(load_mnist('digits', device=choose_device()).train, 17 % 12)\n"
         "print(measure(changed(PRESETS['default'], ['epochs=1']), train, held, True, 17).row['accuracy'])"
     )
     assert float(run(command=[sys.executable, "-c", script]).stdout) == facts["valid_accuracy"]

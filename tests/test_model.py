@@ -278,15 +278,15 @@ def test_a_block_pools_then_normalises_then_bends():
 
 
 def test_dropout_erases_features_and_no_logits():
+    torch.manual_seed(0)
     model, x, seen = DigitNet(dropout=0.5).eval(), torch.rand(50, 1, 28, 28), []
     model.dropout.train()
     model.conv7.register_forward_hook(lambda layer, given, out: seen.append(given[0]))
     logits, features = model(x).flatten(1), model.features(x)
     assert torch.equal(logits, F.conv2d(seen[0], model.conv7.weight).flatten(1))
     erased = seen[0] == 0
-    assert (
-        torch.allclose(seen[0], 2 * features.masked_fill(erased, 0)) and 700 < erased.sum() < 900
-    )  # of 1,600
+    assert torch.allclose(seen[0], 2 * features.masked_fill(erased, 0))
+    assert 0.4 < erased[features > 0].float().mean() < 0.6  # a ReLU's own zeros are nobody's doing
 
 
 def test_images_of_four_pixels_are_the_smallest(model):

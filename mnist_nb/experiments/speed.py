@@ -288,7 +288,8 @@ def ceiling(
         work, flops = floor(recipe, train, images), gigaflops(DigitNet(pool_after=recipe.pool_after))
         return lambda: work() * flops
 
-    works = {"product of two matrices of 1024 x 1024": matrix_products(1024, train.images.device)}
+    side = 8192 if train.images.is_cuda else 1024  # which keep a processor or a GPU busy for a while
+    works = {f"product of two matrices of {side} x {side}": matrix_products(side, train.images.device)}
     return works | {f"convolutions of {name}": counted(PRESETS[name]) for name in ("default", "fast")}
 
 # %% ../../nbs/experiments/07_speed.ipynb #7bd2c233
