@@ -1,7 +1,8 @@
-"""The studies that need a GPU: `python tools/gpu.py STUDY [SECONDS]`, a plan of `mnist_nb.experiments.gpu`.
+"""The studies that need a GPU: `python tools/gpu.py STUDY [STUDY ...] [SECONDS]`, plans of `mnist_nb.experiments.gpu`.
 
-What the package's results file lacks is made; after so many seconds nothing new is begun."""
+What the package's results files lack is made; of each study nothing new is begun after so many seconds."""
 
+import math
 import sys
 
 from mnist_nb.data import load_mnist
@@ -10,13 +11,15 @@ from mnist_nb.support import InputError, choose_device, results_path
 
 
 def main():
-    words = sys.argv[1:]
-    if words[:1] not in ([name] for name in GPU_PLANS) or len(words) > 2:
-        sys.exit(f"usage: python tools/gpu.py STUDY [SECONDS], where STUDY is one of {', '.join(GPU_PLANS)}")
+    *words, last = sys.argv[1:] or [""]
+    seconds, names = (float(last), words) if last.isdecimal() else (math.inf, [*words, last])
+    if not names or set(names) - GPU_PLANS.keys():
+        sys.exit(f"usage: python tools/gpu.py STUDY [STUDY ...] [SECONDS], studies: {', '.join(GPU_PLANS)}")
     try:
         data = load_mnist("mnist", device=choose_device())
-        run_cohorts(GPU_PLANS[words[0]], results_path(words[0]), data, *map(float, words[1:]))
-    except (InputError, ValueError) as error:
+        for name in names:
+            run_cohorts(GPU_PLANS[name], results_path(name), data, seconds)
+    except InputError as error:
         sys.exit(str(error))
 
 
