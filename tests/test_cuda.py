@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import (
 
 from mnist_nb import PRESETS, DigitNet, augment, data, interpret, metrics, model, support, train
 from mnist_nb.data import LabelledImages
-from mnist_nb.experiments import frontier, many, seeds, variants
+from mnist_nb.experiments import frontier, gpu, many, seeds, variants
 from mnist_nb.metrics import Evaluation
 
 N, RECIPE = 130, PRESETS["default"]  # two batches of 64, and two images more
@@ -76,6 +76,11 @@ def loss(net: nn.Module) -> Tensor:
     return F.cross_entropy(net(floats(N, 1, 28, 28)), numbers(N), label_smoothing=RECIPE.label_smoothing)
 
 
+def stepped(rule: gpu.VectorAdamW | gpu.VectorSGD) -> tuple[Tensor, ...]:
+    rule.step(floats(N), floats(4))
+    return rule.weights, rule.mean
+
+
 NETWORKS = {f"variants.{recipe.name}": recipe for recipe in [*seeds.ladder()[:2], seeds.PRESETS["fast"]]}
 NETWORKS |= {f"frontier.{kind}": frontier.small(2000, kind) for kind in frontier.FILTERS}
 NETWORKS |= {
@@ -105,6 +110,10 @@ PASSES: dict[str, Callable[[], tuple[Tensor, ...]]] = {  # by the function that 
     "interpret.margins": lambda: (interpret.margins(floats(N, 10), numbers(N)),),
     "interpret.occlusion": lambda: (interpret.occlusion(on_cuda(), pictures(28, 28), 3, side=5),),
     "many.grouped_logits": lambda: (many.grouped_logits(joint(), floats(N, 2, 28, 28)),),
+    "gpu.in_memory_order": lambda: (gpu.in_memory_order(floats(16, 8, 3, 3)),),
+    "gpu.orthogonalised_each": lambda: (gpu.orthogonalised_each(floats(4, 16, 144)),),
+    "gpu.VectorAdamW, a step": lambda: stepped(gpu.VectorAdamW(RECIPE, floats(N))),
+    "gpu.VectorSGD, a step": lambda: stepped(gpu.VectorSGD(RECIPE, floats(N))),
     "variants.orthogonalised": lambda: (variants.orthogonalised(floats(16, 144)),),
     "variants.average": lambda: (variants.average(floats(N, 32, 7, 7)),),
     "variants.maximum": lambda: (variants.maximum(floats(N, 32, 7, 7)),),
@@ -147,6 +156,10 @@ MAY_WAIT: dict[str, tuple[str, Callable]] = {  # the reason, and a call that doe
         "checks its set, once a run",
         lambda: metrics.evaluate(on_cuda(), labelled()),
     ),
+    "gpu.percent_right": (
+        "a score, once a run",
+        lambda: gpu.percent_right(on_cuda(), labelled()),
+    ),
     "metrics.confusion_matrix": (
         "counts, once a run",
         lambda: metrics.confusion_matrix(judged()),
@@ -177,9 +190,14 @@ LEFT_OUT = {
     ),
     **dict.fromkeys(["many.joint_step", "many.fit_many"], "takes gradients, as above"),
     **dict.fromkeys(["train.start_run", "many.joint_run"], "moves a network, which fake tensors cannot"),
+    **dict.fromkeys(
+        ["gpu.start_cohort", "gpu.fit_cohort"], "moves networks, which fake tensors cannot, and trains them"
+    ),
+    "gpu.cohort_step": "takes gradients, as above",
+    "gpu.recorded": "records on a real device",
     "many.joint_batches": "makes generators on the device; its batches are `train.augmented_batches`",
 }
-MODULES = [support, data, augment, model, train, metrics, interpret, many, variants]
+MODULES = [support, data, augment, model, train, metrics, interpret, many, variants, gpu]
 
 
 def takes_tensors(function: FunctionType) -> bool:

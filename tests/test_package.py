@@ -129,7 +129,18 @@ def test_every_module_has_a_known_room():
         "study",
         "bench",
     }
-    order = ["compare", "variants", "seeds", "recipe", "ablation", "frontier", "speed", "many", "reading"]
+    order = [
+        "compare",
+        "variants",
+        "seeds",
+        "recipe",
+        "ablation",
+        "frontier",
+        "speed",
+        "many",
+        "reading",
+        "gpu",
+    ]
     assert [name for name in sorted(EXPERIMENTS, key=EXPERIMENTS.get) if name in order] == order
     assert [name for name in sorted(NUMBERED, key=NUMBERED.get) if name in core] == [
         "data", "model", "augment", "train", "metrics", "interpret", "handwriting", "sketch", "export",
