@@ -4,7 +4,6 @@ import functools
 import http.server
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -113,13 +112,6 @@ def until(condition: Callable[[], bool], what: str, process=None, seconds: float
         assert time.monotonic() < end, f"waited in vain for {what}"
         assert process is None or process.poll() is None, f"the process ended before {what}"
         time.sleep(0.01)
-
-
-def execute(chapter: Path, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    "Run a copy of a chapter in a real kernel, in a folder of its own; the copy keeps the outputs."
-    shutil.copy(chapter, folder)
-    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", chapter.name]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

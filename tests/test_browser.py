@@ -17,6 +17,7 @@ import nbformat
 import pytest
 import torch
 from conftest import CHAPTERS, ROOT
+from kernels import WarmKernels
 from playwright.sync_api import expect, sync_playwright
 
 from mnist_nb.data import center_digit
@@ -46,7 +47,14 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory, one_thread):
+def kernels(tmp_path_factory, one_thread):
+    kernels = WarmKernels(tmp_path_factory.mktemp("kernels"), one_thread)
+    yield kernels
+    kernels.close()
+
+
+@pytest.fixture(scope="module")
+def lab(kernels, tmp_path_factory, one_thread):
     "The address of a JupyterLab on this machine, with folders of its own and a copy of the chapters."
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
@@ -60,6 +68,7 @@ def lab(tmp_path_factory, one_thread):
         file.write_text(json.dumps(values))
     own = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")} | {
         "IPYTHONDIR": str(folder / "ipython"),
+        "JUPYTER_PATH": str(kernels.folder),
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
     }

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import CHAPTERS, ROOT, execute
+from conftest import CHAPTERS, ROOT
+from kernels import WarmKernels
+from nbclient.exceptions import CellExecutionError
 
 PACKAGE = ROOT / "mnist_nb"
 SOURCES = {  # by dotted name, without the package's own
@@ -332,14 +334,31 @@ SAID_WITHOUT_EXTRAS = {
 }
 
 
+@pytest.fixture(scope="module")
+def kernels(installed, tmp_path_factory):
+    "Kernels that find the wheel as `pip install` leaves it, and no MNIST."
+    kernels = WarmKernels(tmp_path_factory.mktemp("kernels"), installed | {"MNIST_NB_SOURCE": "digits"})
+    yield kernels
+    kernels.close()
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
-def test_each_chapter_runs_alone_without_mnist_and_without_extras(installed, tmp_path, chapter):
-    "In a real kernel and an empty folder, against the wheel as `pip install` leaves it; the digits serve."
-    done = execute(chapter, tmp_path, installed | {"MNIST_NB_SOURCE": "digits"})
-    assert done.returncode == 0, done.stderr[-1500:]
-    cells = [c for c in nbformat.read(tmp_path / chapter.name, 4).cells if c.cell_type == "code"]
+def test_each_chapter_runs_alone_without_mnist_and_without_extras(kernels, tmp_path, chapter):
+    "In a real kernel and an empty folder; the digits serve."
+    cells = [cell for cell in kernels.execute(chapter, tmp_path).cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)
     text = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
     assert all(sentence in text for sentence in SAID_WITHOUT_EXTRAS.get(chapter.stem, []))
     checks = re.findall(r'needs_mnist\(data, "([^"]+)"\)', "\n".join(cell.source for cell in cells))
     assert all(f"NOT CHECKED on the embedded digits: {check}" in text for check in checks)
+
+
+def test_an_error_in_a_cell_is_not_missed_and_the_wheel_is_what_is_run(kernels, installed, tmp_path):
+    cells = ["import mnist_nb; print(mnist_nb.__file__)", "1 / 0"]
+    for name, count in (("sound", 1), ("broken", 2)):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells[:count]])
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    (cell,) = kernels.execute(tmp_path / "sound.ipynb", tmp_path).cells
+    assert cell.outputs[0].text.startswith(installed["PYTHONPATH"])
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        kernels.execute(tmp_path / "broken.ipynb", tmp_path)

@@ -8,17 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+from multiprocessing import forkserver
 from pathlib import Path
+from unittest.mock import patch
 
-LATE = [
-    "matplotlib.backends.backend_agg",
-    "sklearn.datasets",
-    "torchvision.datasets",
-    "scipy.stats",
-    "scipy.ndimage",
-]
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["mnist_nb.cli", *LATE])
+FORKS.set_forkserver_preload(["preload"])
 
 
 def limit_files(size: int | None):
@@ -54,6 +49,8 @@ class Command:
         self.process = FORKS.Process(
             target=child, args=([str(w) for w in words], str(folder), variables, size, self.said.name)
         )
+        with patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent)):  # where `preload` is
+            forkserver.ensure_running()
         self.process.start()
         self.kill = self.process.kill
 
