@@ -28,6 +28,15 @@ REASONS = ("needs MNIST", "needs Chromium")  # why a test is skipped that a bett
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LONG = (  # begun first, so that at the end no worker waits minutes for another
+    "twenty_random_moments", "killed_then_interrupted", "dask_cluster", "chapter_runs_alone",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not any(words in item.name for words in LONG))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     "The checkout."
