@@ -1,6 +1,7 @@
 """The studies that need a GPU: `python tools/gpu.py STUDY [STUDY ...] [SECONDS]`.
 
-The studies are the plans of `mnist_nb.experiments.gpu`. What the package's results files lack is made; of each study nothing new is begun after so many seconds."""
+The studies are the plans of `mnist_nb.experiments.gpu`. What the package's results files lack is made;
+of each study nothing new is begun after so many seconds."""
 
 import math
 import sys
