@@ -1,6 +1,6 @@
 """Jupyter kernels that are forked from a process which has imported everything already: real kernels, without
 the seconds that `import torch` takes. That process is `kernels.py SOCKET`; a kernel is started as
-`kernels.py SOCKET CONNECTION_FILE`, which has one forked and lives as long as it does."""
+`kernels.py SOCKET CONNECTION_FILE ...`, which has one forked and lives as long as it does."""
 
 import importlib
 import json
@@ -63,7 +63,7 @@ def end_with(line: socket.socket):
     os._exit(0)
 
 
-def become_kernel(line: socket.socket, connection_file: str, folder: str):
+def become_kernel(line: socket.socket, folder: str, connection_file: str, *options: str):
     "What a forked process does."
     from ipykernel.kernelapp import IPKernelApp
 
@@ -71,7 +71,7 @@ def become_kernel(line: socket.socket, connection_file: str, folder: str):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.chdir(folder)
     sys.path[0] = ""  # as in a kernel that was started here
-    sys.argv = ["kernel", "-f", connection_file]
+    sys.argv = ["kernel", "-f", connection_file, *options]
     IPKernelApp.launch_instance()
 
 
@@ -91,16 +91,16 @@ def serve(path: str):
             line.close()
 
 
-def call(path: str, connection_file: str):
+def call(path: str, *words: str):
     "Have a kernel forked for this folder, and wait for its end."
     with socket.socket(socket.AF_UNIX) as line:
         line.connect(path)
-        line.sendall(json.dumps([connection_file, os.getcwd()]).encode() + b"\n")
+        line.sendall(json.dumps([os.getcwd(), *words]).encode() + b"\n")
         line.recv(1)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
+    if sys.argv[2:]:
         call(*sys.argv[1:])
     else:
         warm_up()
