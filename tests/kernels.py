@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-LATE = ["matplotlib.backends.backend_agg", "sklearn.datasets", "torchvision.datasets", "scipy.stats"]
+LATE = ["matplotlib.backends.backend_agg", "sklearn.datasets", "torchvision.datasets"]
+LATE += ["scipy.stats", "scipy.ndimage"]
 
 
 class WarmKernels:

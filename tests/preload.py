@@ -5,11 +5,12 @@ import importlib
 import io
 
 import torch
+from kernels import LATE
 
 from mnist_nb import data, runs
 from mnist_nb.train import PRESETS, plot_history
 
-for name in ("mnist_nb.cli", "sklearn.datasets", "torchvision.datasets", "scipy.stats", "scipy.ndimage"):
+for name in ("mnist_nb.cli", *LATE):
     importlib.import_module(name)
 torch.set_num_threads(1)  # threads of this process would be missing in those that are forked
 data.embedded_digits = runs.embedded_digits = functools.cache(data.embedded_digits)

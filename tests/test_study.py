@@ -28,9 +28,10 @@ from mnist_nb.data import FOLDS, hold_out, load_mnist
 from mnist_nb.experiments import ablation
 from mnist_nb.experiments import study as module
 from mnist_nb.experiments.compare import mean_interval, paired, widened
+from mnist_nb.experiments.gpu import CohortPlan, fit_cohort, run_cohorts
 from mnist_nb.experiments.study import Plan, all_pairs, append_run, locked, missing, one_run, run_plan
 from mnist_nb.experiments.variants import Variant, sgd, varied
-from mnist_nb.metrics import Evaluation
+from mnist_nb.metrics import Evaluation, evaluate
 from mnist_nb.runs import measure
 from mnist_nb.support import InputError, read_rows
 from mnist_nb.train import PRESETS, changed
@@ -443,6 +444,24 @@ def test_on_a_dask_cluster_of_which_a_worker_is_killed(undisturbed, tmp_path):
         killer.join()
         assert pids[0] not in client.run(os.getpid).values() and not psutil.pid_exists(pids[0])
     assert content(path) == content(undisturbed)
+
+
+def test_cohorts_are_made_once_each_and_scored_as_anything_else_is(tmp_path, digits):
+    recipe, path = changed(PRESETS["default"], ["epochs=2"]), tmp_path / "cohorts.csv"
+    plan = CohortPlan([recipe], [1, 2, 14], valid=True, at_once=2)
+    run_cohorts(plan, path, digits, seconds=-1)
+    assert not path.exists()  # no time, no run
+    run_cohorts(plan, path, digits)
+    before, rows = path.read_bytes(), read_rows(path)
+    run_cohorts(plan, path, digits)
+    assert path.read_bytes() == before and [row["networks"] for row in rows] == ["2", "2", "1"]
+    parts = [hold_out(digits.train, fold) for fold in (1, 2)]
+    models = fit_cohort(recipe, [train for train, _ in parts], [1, 2]).models
+    for row, model, (train, held) in zip(rows, models, parts):
+        assert float(row["accuracy"]) == round(evaluate(model, held).accuracy, 4)
+        assert float(row["train_accuracy"]) == round(evaluate(model, train).accuracy, 4)
+        assert (row["scored_on"], row["images"]) == ("valid", str(len(train.labels)))
+    assert rows[0]["accuracy"] != rows[1]["accuracy"]
 
 
 def test_a_widened_interval_is_student_t_at_a_smaller_level():
