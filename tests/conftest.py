@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -21,20 +20,19 @@ from mnist_nb.data import DigitData, data_folder, load_mnist
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-COMMAND = [sys.executable, "-c", "from mnist_nb.cli import main; main()"]  # `mnist-nb`
 REASONS = ("needs MNIST", "needs Chromium")  # why a test is skipped that a better furnished machine runs
+
+sys.modules["rfc3987_syntax"] = None  # else jsonschema takes two seconds for a format that no notebook has
 
 # the workers of pytest-xdist ignore Ctrl-C, and so would every process that a test starts
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-LONG = (  # begun first, so that at the end no worker waits minutes for another
-    "twenty_random_moments", "killed_then_interrupted", "dask_cluster", "chapter_runs_alone",
-)  # fmt: skip
+FIRST = ("test_package", "test_trust", "test_study", "test_browser")  # the longest, so that none is left over
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: not any(words in item.name for words in LONG))
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session")
@@ -65,17 +63,12 @@ def one_thread() -> dict[str, str]:
 
 @pytest.fixture
 def run(tmp_path, one_thread):
-    "Run `mnist-nb`, or another command, in an empty folder to its end; `size` limits the files it writes."
-    from warm import Command, limit_files  # here, since Windows, where only some tests run, has no fork
+    "Run `mnist-nb`, or a script, in an empty folder to its end; `size` limits the files that it writes."
+    from warm import MAIN, Command  # here, since Windows, where only some tests run, has no fork
 
-    def run(*words, command=(), size=None, **variables):
-        environment = one_thread | variables
-        if command:
-            return subprocess.run(
-                [*command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True,
-                timeout=300, preexec_fn=functools.partial(limit_files, size),
-            )  # fmt: skip
-        process = Command(*words, folder=tmp_path, variables=environment, size=size)
+    def run(*words, script=MAIN, size=None, **variables):
+        variables = one_thread | variables
+        process = Command(*words, folder=tmp_path, variables=variables, script=script, size=size)
         process.wait(300)
         return process
 

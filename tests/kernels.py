@@ -2,10 +2,8 @@
 the seconds that `import torch` takes. That process is `kernels.py SOCKET`; a kernel is started as
 `kernels.py SOCKET CONNECTION_FILE ...`, which has one forked and lives as long as it does."""
 
-import importlib
 import json
 import os
-import pkgutil
 import signal
 import socket
 import subprocess
@@ -14,9 +12,6 @@ import threading
 import time
 from pathlib import Path
 from unittest.mock import patch
-
-LATE = ["matplotlib.backends.backend_agg", "sklearn.datasets", "torchvision.datasets"]
-LATE += ["scipy.stats", "scipy.ndimage"]
 
 
 class WarmKernels:
@@ -47,15 +42,6 @@ class WarmKernels:
     def close(self):
         self.process.kill()
         self.process.wait()
-
-
-def warm_up():
-    "Import the package, all of it, and what it imports late."
-    import mnist_nb
-
-    modules = [module.name for module in pkgutil.walk_packages(mnist_nb.__path__, "mnist_nb.")]
-    for name in [*modules, *LATE, "ipykernel.kernelapp"]:
-        importlib.import_module(name)
 
 
 def end_with(line: socket.socket):
@@ -104,5 +90,7 @@ if __name__ == "__main__":
     if sys.argv[2:]:
         call(*sys.argv[1:])
     else:
-        warm_up()
+        import ipykernel.kernelapp  # noqa: F401
+        import preload  # noqa: F401
+
         serve(sys.argv[1])

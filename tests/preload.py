@@ -1,19 +1,29 @@
-"""What was done once in the process from which `warm` forks: imports, the embedded digits, a figure."""
+"""What is done once, by importing this, in each process from which `warm` and `kernels` fork: the package and
+what it imports late, the embedded digits, a figure, an optimiser."""
 
 import functools
+import gc
 import importlib
 import io
+import pkgutil
 
 import torch
-from kernels import LATE
 
+import mnist_nb
 from mnist_nb import data, runs
 from mnist_nb.train import PRESETS, plot_history
 
-for name in ("mnist_nb.cli", *LATE):
+LATE = ["matplotlib.backends.backend_agg", "sklearn.datasets", "torchvision.datasets", "torch._dynamo"]
+LATE += ["scipy.stats", "scipy.ndimage"]
+
+for module in pkgutil.walk_packages(mnist_nb.__path__, "mnist_nb."):
+    importlib.import_module(module.name)
+for name in LATE:
     importlib.import_module(name)
 torch.set_num_threads(1)  # threads of this process would be missing in those that are forked
 data.embedded_digits = runs.embedded_digits = functools.cache(data.embedded_digits)
 data.embedded_digits()
 row = {"epoch": 1, "train_loss": 1.0, "train_accuracy": 50.0}
 plot_history([row], PRESETS["default"], "digits").savefig(io.BytesIO())  # finds the fonts
+gc.collect()
+gc.freeze()  # else each forked process would walk through all of this again and again

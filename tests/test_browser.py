@@ -40,10 +40,7 @@ IDLE = """() => {
   return kernel?.connectionStatus === "connected" && kernel.status === "idle";
 }"""
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
-    pytest.mark.xdist_group("browser"),  # one JupyterLab for all of them
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 
 @pytest.fixture(scope="module")

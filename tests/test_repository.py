@@ -1,6 +1,5 @@
 """Settings, links, README and results hold together."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -84,20 +83,23 @@ def test_repoint_refuses_nonsense():
     assert done.returncode != 0 and "usage" in done.stderr
 
 
+READING, NOTEBOOKS = (
+    f"import runpy; runpy.run_path({str(ROOT / 'tools' / name)!r}, run_name='__main__')"
+    for name in ("reading.py", "notebooks.py")
+)
+
+
 @pytest.mark.parametrize(
     "words", [[], ["fishing"], ["photographs", "more"], ["calibration", "a", "b"]], ids=" ".join
 )
-def test_the_tool_that_reads_pictures_refuses_nonsense(words):
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "reading.py", *words], capture_output=True, text=True
-    )
+def test_the_tool_that_reads_pictures_refuses_nonsense(run, words):
+    done = run(*words, script=READING)
     assert done.returncode != 0 and done.stderr.startswith("usage:") and "Traceback" not in done.stderr
 
 
-def test_the_tool_that_calibrates_refuses_weights_of_another_run(mnist):
+def test_the_tool_that_calibrates_refuses_weights_of_another_run(mnist, run):
     before = results_path("calibration").read_bytes()
-    command = [sys.executable, ROOT / "tools" / "reading.py", "calibration", pretrained_path()]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run("calibration", pretrained_path(), script=READING)
     assert done.returncode != 0 and "--valid" in done.stderr and len(done.stderr.strip().splitlines()) == 1, (
         done.stderr
     )
@@ -270,13 +272,11 @@ def test_the_hooks_of_pre_commit_are_commands_of_the_environment():
     assert all(words[0].startswith(".venv/bin/") for words in entries)
 
 
-def test_make_notebooks_refuses_without_mnist(tmp_path):
+def test_make_notebooks_refuses_without_mnist(run, tmp_path):
     (tmp_path / "file").write_text("no folder")
     chapter = ROOT / "nbs" / "index.ipynb"
     before = chapter.read_bytes()
-    command = [sys.executable, ROOT / "tools" / "notebooks.py", chapter]
-    environment = os.environ | {"MNIST_NB_DATA": str(tmp_path / "file")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = run(chapter, script=NOTEBOOKS, MNIST_NB_DATA=str(tmp_path / "file"))
     assert done.returncode != 0 and "must come from MNIST" in done.stderr and "Traceback" not in done.stderr
     assert chapter.read_bytes() == before
 

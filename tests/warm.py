@@ -1,5 +1,5 @@
-"""`mnist-nb` in processes that are forked from one which has imported everything already: real processes, to
-be killed, interrupted and starved, without the seconds that `import torch` takes."""
+"""Commands and scripts in processes that are forked from one which has imported everything already: real
+processes, to be killed, interrupted and starved, without the seconds that `import torch` takes."""
 
 import multiprocessing
 import os
@@ -12,6 +12,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from unittest.mock import patch
 
+MAIN = "from mnist_nb.cli import main; main()"  # `mnist-nb`
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["preload"])
 
@@ -23,11 +24,9 @@ def limit_files(size: int | None):
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def child(words: list[str], folder: str, variables: dict[str, str], size: int | None, said: str):
-    "What the forked process does: it becomes `mnist-nb`, in a folder and an environment."
+def child(script: str, words: list[str], folder: str, variables: dict[str, str], size: int | None, said: str):
+    "What the forked process does: it becomes the script, in a folder and an environment."
     import torch
-
-    from mnist_nb.cli import main
 
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(Path(said, name), os.O_WRONLY | os.O_CREAT), number)
@@ -38,17 +37,24 @@ def child(words: list[str], folder: str, variables: dict[str, str], size: int | 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     limit_files(size)
     sys.argv = ["mnist-nb", *words]
-    main()
+    exec(script, {"__name__": "__main__"})
 
 
 class Command:
-    "`mnist-nb` on its way, treated as a `subprocess.Popen`; its words are there once it has ended."
+    "`mnist-nb` on its way, treated as a `subprocess.Popen`; what it says is there once it has ended."
 
-    def __init__(self, *words, folder: Path, variables: dict[str, str], size: int | None = None):
+    def __init__(
+        self,
+        *words,
+        folder: Path,
+        variables: dict[str, str],
+        script: str = MAIN,
+        size: int | None = None,
+    ):
         self.said = tempfile.TemporaryDirectory()
-        self.process = FORKS.Process(
-            target=child, args=([str(w) for w in words], str(folder), variables, size, self.said.name)
-        )
+        words = [str(word) for word in words]
+        arguments = (script, words, str(folder), variables, size, self.said.name)
+        self.process = FORKS.Process(target=child, args=arguments)
         with patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent)):  # where `preload` is
             forkserver.ensure_running()
         self.process.start()

@@ -1,5 +1,5 @@
-"""Everything that `make test` runs: lint, types, notebooks in sync, every chapter on MNIST, then pytest,
-which runs every chapter once more without it.
+"""Everything that `make test` runs: lint, types, notebooks in sync; on MNIST the chapters of the book and the
+experiments that check something on it; then pytest, which runs every chapter without it.
 
 The data set is decided once. The last line names it, and what could not be checked without it or Chromium."""
 
@@ -12,9 +12,8 @@ import sys
 import tempfile
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import nbformat
 
 from mnist_nb.data import load_mnist
 
@@ -51,22 +50,20 @@ def in_sync():
         sys.exit(f"out of step, run nbdev_export and nbdev_clean: {', '.join(changed)}")
 
 
-def unchecked() -> list[str]:
-    "The checks in the chapters that need MNIST."
-    checks = []
-    for path in sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts):
-        for cell in nbformat.read(path, 4).cells:
-            if cell.cell_type == "code":
-                found = re.findall(r'needs_mnist\(data, "([^"]+)"\)', cell.source)
-                checks += [f"{path.stem}: {text}" for text in found]
-    return checks
+def chapters() -> dict[Path, list[str]]:
+    "The checks that need MNIST in each chapter."
+    paths = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    cells = {path: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in paths}
+    code = {path: "".join(line for cell in cells[path] for line in cell["source"]) for path in paths}
+    return {path: re.findall(r'needs_mnist\(data, "([^"]+)"\)', code[path]) for path in paths}
 
 
 def tests() -> dict[str, list[str]]:
     "Run pytest; what it skipped, by the reason."
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MNIST_NB_UNCHECKED"] = str(Path(folder, "tests"))
-        step("pytest", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "--durations", "12", "tests")
+        words = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "12"]
+        step("pytest", "pytest", "-q", *words, "tests")
         return json.loads(Path(folder, "tests").read_text(encoding="utf-8"))
 
 
@@ -78,14 +75,18 @@ def main():
     print(f"== data set: {name}", flush=True)
     step("lint", "ruff", "check", "--quiet", *SOURCES, "mnist_nb")
     step("layout", "ruff", "format", "--check", "--quiet", *SOURCES)
-    step("types", "pyright")
-    in_sync()
+    with ThreadPoolExecutor() as pool:
+        types = pool.submit(step, "types", "pyright")
+        in_sync()
+        types.result()
     os.environ["OMP_NUM_THREADS"] = "1"  # two chapters, or two tests, at a time, one thread each
     missing = []
     if name == "mnist":  # without it a test runs every chapter all the same, on the embedded digits
-        step("chapters", "nbdev_test", "--n_workers", "2", "--timing")
+        names = [path.stem for path, checks in chapters().items() if checks or path.parent.name == "nbs"]
+        chosen = rf"^({'|'.join(names)})\.ipynb$"
+        step("chapters", "nbdev_test", "--n_workers", "2", "--timing", "--file_re", chosen)
     else:
-        missing = unchecked()
+        missing = [f"{path.stem}: {check}" for path, checks in chapters().items() for check in checks]
     skipped = tests()
     missing += skipped["needs MNIST"]
     said = f"Data set: {name}. Not checked, since it needs MNIST: {'; '.join(missing) or 'nothing'}."
