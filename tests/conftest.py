@@ -1,6 +1,7 @@
 """Shared fixtures, and the list of what could not be checked."""
 
 import functools
+import gc
 import http.server
 import json
 import os
@@ -16,12 +17,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+import mnist_nb.data
 from mnist_nb.data import DigitData, data_folder, load_mnist
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 REASONS = ("needs MNIST", "needs Chromium")  # why a test is skipped that a better furnished machine runs
 
+mnist_nb.data.embedded_digits = functools.cache(mnist_nb.data.embedded_digits)  # for `load_mnist`
 sys.modules["rfc3987_syntax"] = None  # else jsonschema takes two seconds for a format that no notebook has
 
 # the workers of pytest-xdist ignore Ctrl-C, and so would every process that a test starts
@@ -33,6 +36,11 @@ FIRST = ("test_package", "test_trust", "test_study", "test_browser")  # the long
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()  # what was imported is not looked through again and again
 
 
 @pytest.fixture(scope="session")

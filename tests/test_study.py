@@ -502,11 +502,17 @@ def test_each_ablation_changes_one_thing_of_default():
     assert math.isclose(with_sgd.max_lr * with_sgd.weight_decay, base.max_lr * base.weight_decay)
 
 
-def test_a_plan_of_variants_runs_in_worker_processes_and_keeps_their_names(tmp_path):
-    "Whatever a plan may hold can be sent to another process."
+class Elsewhere(Serial):
+    "Makes each run from what another process would be sent."
+
+    def submit(self, *sent):
+        return super().submit(*pickle.loads(pickle.dumps(sent)))
+
+
+def test_a_plan_of_variants_can_be_sent_to_other_processes_and_keeps_their_names(tmp_path):
     settings = (["optimizer=muon"], ["ema_decay=0.9", "activation=silu"], ["norm=none", "pooling=average"])
     recipes = [varied(SHORT[0], each) for each in settings]
-    run_plan(Plan(all_pairs(recipes, range(1)), valid=True), tmp_path / "tiny.csv", "digits", workers=1)
+    run_plan(Plan(all_pairs(recipes, range(1)), valid=True), tmp_path / "tiny.csv", "digits", Elsewhere())
     rows = {row["recipe"]: row for row in read_rows(tmp_path / "tiny.csv")}
     assert list(rows) == [recipe.name for recipe in recipes]
     train, held = hold_out(load_mnist("digits").train, 0)
