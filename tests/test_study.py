@@ -8,6 +8,8 @@ import pickle
 import random
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -20,7 +22,6 @@ import pytest
 import torch
 from conftest import until
 from scipy import stats
-from warm import Command
 
 from mnist_nb import cli
 from mnist_nb.data import FOLDS, hold_out, load_mnist
@@ -47,7 +48,8 @@ PLANS_HERE = {
     "long": Plan([(LONG, 0), *PLAN.runs], True),
     "wild": Plan([*PLAN.runs[:3], (WILD, 0), *PLAN.runs[3:]], True),
 }
-HERE = f"import os, sys; os.setsid(); sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_study"
+HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_study"
+COMMAND = [sys.executable, "-c", f"{HERE}; test_study.command_with_plans_here()", "study"]
 
 
 def command_with_plans_here():
@@ -328,9 +330,10 @@ def test_killed_at_random_moments_between_two_writes_or_in_one(tmp_path):
 
 def start(plan, path, environment):
     "The command, in a process group of its own, as a terminal starts it."
-    words = ["study", plan, "--data", "digits", "--out", path, "--workers", "2"]
-    script = f"{HERE}; test_study.command_with_plans_here()"
-    return Command(*words, folder=path.parent, variables=environment, script=script)
+    words = [plan, "--data", "digits", "--out", str(path), "--workers", "2"]
+    return subprocess.Popen(
+        [*COMMAND, *words], env=environment, start_new_session=True, stdout=-1, stderr=-1, text=True
+    )
 
 
 def all_gone(processes, seconds):
@@ -351,18 +354,22 @@ def test_the_command_killed_then_interrupted_then_finished(undisturbed, tmp_path
     with pytest.raises(InputError, match="another study is writing"):
         run_plan(PLAN, path, "digits", Canned())
     time.sleep(random.Random(0).uniform(0, 0.5))
-    workers = psutil.Process(process.process.pid).children(recursive=True)
+    workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    process.wait()
+    process.communicate()
     assert process.returncode == -signal.SIGKILL and len(workers) >= 2 and all_gone(workers, 10)
     kept = path.read_bytes()
 
     process = start("long", path, one_thread)
     until(lambda: path.read_bytes() != kept or process.poll() is not None, "one more row")
-    workers = psutil.Process(process.process.pid).children(recursive=True)
-    os.killpg(process.process.pid, signal.SIGINT)  # as a terminal does it: everyone gets it
-    assert process.wait(60) == 130 and process.stderr.strip().count("\n") == 0, process.stderr
-    assert "study with the same command" in process.stderr
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: everyone gets it
+    said = process.communicate(timeout=60)
+    assert (
+        process.returncode == 130
+        and said[1].strip().count("\n") == 0
+        and "study with the same command" in said[1]
+    ), said
     assert all_gone(workers, 10) and path.read_bytes().startswith(kept)
 
     with pytest.raises(InputError, match="^1 of .*" + re.escape(f"{WILD.name}, seed 0")):
