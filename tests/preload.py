@@ -1,5 +1,5 @@
 """What is done once, by importing this, in each process from which `warm` and `kernels` fork: the package and
-what it imports late, the embedded digits, a figure, an optimiser."""
+what is imported late, such as PyTorch's compiler by each first optimiser, the embedded digits, a figure."""
 
 import functools
 import gc

@@ -27,8 +27,9 @@ from mnist_nb.support import InputError, read_rows
 from mnist_nb.train import PLAIN_RECIPE, changed, read_recipe
 
 FOUR = ["train", "--data", "digits", "--epochs", "4", "--out"]
-MIRROR = "from torchvision.datasets import MNIST; MNIST.mirrors = {}; " + MAIN
-LOADED = MIRROR.removesuffix(MAIN) + (
+MIRRORS = "from torchvision.datasets import MNIST; MNIST.mirrors = {}; "
+MIRROR = MIRRORS + MAIN
+LOADED = MIRRORS + (
     "from mnist_nb import load_mnist; print(*(len(part.labels) for part in load_mnist('mnist')))"
 )
 

@@ -54,8 +54,8 @@ def chapters() -> dict[Path, list[str]]:
     "The checks that need MNIST in each chapter."
     paths = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
     cells = {path: json.loads(path.read_text(encoding="utf-8"))["cells"] for path in paths}
-    code = {path: "".join(line for cell in cells[path] for line in cell["source"]) for path in paths}
-    return {path: re.findall(r'needs_mnist\(data, "([^"]+)"\)', code[path]) for path in paths}
+    text = {path: "".join(line for cell in cells[path] for line in cell["source"]) for path in paths}
+    return {path: re.findall(r'needs_mnist\(data, "([^"]+)"\)', text[path]) for path in paths}
 
 
 def tests() -> dict[str, list[str]]:
@@ -79,7 +79,7 @@ def main():
         types = pool.submit(step, "types", "pyright")
         in_sync()
         types.result()
-    os.environ["OMP_NUM_THREADS"] = "1"  # two chapters, or two tests, at a time, one thread each
+    os.environ["OMP_NUM_THREADS"] = "1"  # chapters and tests run beside each other, on one thread each
     missing = []
     if name == "mnist":  # without it a test runs every chapter all the same, on the embedded digits
         names = [path.stem for path, checks in chapters().items() if checks or path.parent.name == "nbs"]
