@@ -6,7 +6,9 @@
 __all__ = ['main']
 
 # %% ../nbs/appendix/cli.ipynb #2849801b
+import io
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -15,21 +17,32 @@ from typing import Annotated, Any
 import torch
 import typer
 
+import mnist_nb
 from .data import FOLDS, DigitData, hold_out, load_mnist, plot_digits
 from .export import export_onnx
 from .handwriting import Reading, load_reader, prepare, read_prepared
 from .metrics import evaluate
 from .model import load_weights, pretrained_path
 from .runs import measure, peak_memory, run_folder, write_run
-from .support import InputError, choose_device, results_path, whole_file, write_rows
+from .support import InputError, check_room, choose_device, results_path, whole_file, write_rows
 from .train import PRESETS, Recipe, changed, read_recipe
 
 # %% ../nbs/appendix/cli.ipynb #4d0af829
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+HELP = {"help_option_names": ["-h", "--help"]}
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=HELP)
+
+
+def say_version(wanted: bool):
+    "The version, and nothing else."
+    if wanted:
+        print(f"mnist-nb {mnist_nb.__version__}")
+        raise typer.Exit()
 
 
 @app.callback()
-def about():
+def about(
+    version: Annotated[bool, typer.Option("--version", callback=say_version, is_eager=True)] = False,
+):
     "A 13,272-parameter digit classifier: train it, score it, study it."
 
 # %% ../nbs/appendix/cli.ipynb #85ec008d
@@ -43,6 +56,9 @@ def complain(
 # %% ../nbs/appendix/cli.ipynb #fd929e27
 def main():
     "The command `mnist-nb`: a mistake that the user can mend is one sentence and exit status 2."
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # else a notebook's, which takes every character
+            stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_: f"mnist-nb: {message}\n"
     warnings.simplefilter("ignore", FutureWarning)  # for those who call PyTorch, not for who calls this
     usage_error: Any = typer.BadParameter.__base__  # click's, which newer versions of typer carry inside
@@ -50,6 +66,7 @@ def main():
         status = app(prog_name="mnist-nb", standalone_mode=False)
         if status == 130:  # typer caught the interruption
             raise KeyboardInterrupt
+        sys.stdout.flush()
         if status:  # the command has said why
             sys.exit(status)
     except usage_error as error:
@@ -58,6 +75,9 @@ def main():
         how = "train goes on with --resume, study with the same command"
         print(f"\nmnist-nb: interrupted; what is written is whole; {how}", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # who read what we say has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         sys.exit(complain(f"cannot use {error.filename or 'the output folder'}: {error.strerror}"))
     except InputError as error:
@@ -95,12 +115,11 @@ def chosen_recipe(
 
 def say_result(
     row: dict,  # as `measure` gives it
-    files: list[Path],  # what was written
 ):
-    "The last lines of a run."
+    "What a run came to."
     accuracy = f"{row['scored_on']} accuracy {row['accuracy']:.2f}% on {row['data']}"
     print(f"\n{accuracy}; training accuracy {row['train_accuracy']:.2f}%")
-    print(f"{row['seconds']:.1f} s of training, peak memory {peak_memory()}\nwrote", *files, sep="\n  ")
+    print(f"{row['seconds']:.1f} s of training, peak memory {peak_memory()}", flush=True)
 
 # %% ../nbs/appendix/cli.ipynb #f5abd60a
 @app.command("train")
@@ -119,13 +138,15 @@ def train_command(
     digits = load(data, device)
     train, scored = hold_out(digits.train, seed % FOLDS) if valid else (digits.train, digits.test)
     folder = run_folder(f"{Path(preset).stem}-{digits.name}-seed{seed}" + "-valid" * valid, out, resume)
+    check_room(folder / "checkpoint.pt")
     if not resume:
         with whole_file(folder / "recipe.json") as temporary:
             temporary.write_text(json.dumps(recipe.record(), indent=2), encoding="utf-8")
     print(f"{recipe.name}, seed {seed}, on {digits.name}, {train.images.device}; in {folder}")
     checkpoint = folder / "checkpoint.pt"
     measured = measure(recipe, train, scored, valid, seed, checkpoint, resume, progress=True)
-    say_result(measured.row, write_run(folder, recipe, measured))
+    say_result(measured.row)  # before anything is written: a full disk may not cost it
+    print("wrote", *write_run(folder, recipe, measured), sep="\n  ")
 
 # %% ../nbs/appendix/cli.ipynb #78d0f958
 @app.command("evaluate")
@@ -174,9 +195,12 @@ def bench_command(
     from mnist_nb.experiments.bench import run_bench
     from mnist_nb.experiments.speed import format_rows
 
-    rows = run_bench(load(data, device), repeats, images, with_compile)
+    digits = load(data, device)
+    check_room(out)
+    rows = run_bench(digits, repeats, images, with_compile)
+    print(format_rows(rows))
     write_rows(out, rows)
-    print(f"{format_rows(rows)}\n\nwrote {out}")
+    print(f"\nwrote {out}")
 
 # %% ../nbs/appendix/cli.ipynb #c6932784
 def plans() -> dict[str, Any]:  # a `Plan` for each
@@ -251,7 +275,8 @@ def write_seen(
 ):
     "What `--show` writes: the 28x28 pixels that the network saw of each file."
     digits = ["-" if reading.digit is None else reading.digit for reading in readings.values()]
-    titles = [f"{file.name[-12:]}: {digit}" for file, digit in zip(readings, digits)]
+    names = [file.name[-12:].encode(errors="replace").decode() for file in readings]
+    titles = [f"{name}: {digit}" for name, digit in zip(names, digits)]
     seen = torch.stack([reading.seen for reading in readings.values()])
     page = plot_digits(seen, titles, columns=min(6, len(readings)))
     with whole_file(path) as temporary:
@@ -277,3 +302,7 @@ def predict_command(
         complain(error)
     if errors:
         raise typer.Exit(2)
+
+# %% ../nbs/appendix/cli.ipynb #bfd010dc
+if __name__ == "__main__" and globals().get("__spec__"):  # `python -m mnist_nb.cli`; in a notebook nothing
+    main()

@@ -12,7 +12,9 @@ import hashlib
 import os
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .support import InputError, expect, new_figure, whole_file
+from .support import InputError, expect, home, new_figure, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,11 +47,11 @@ def read_idx(
     return torch.from_numpy(values.reshape(shape).copy())
 
 # %% ../nbs/00_data.ipynb #b2ad9bb8
-FILES = {  # the four original files and their MD5, from train images to test labels
-    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+FILES = {  # the four original files, from train images to test labels, and the SHA-256 of what they pack
+    "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte.gz": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
 # %% ../nbs/00_data.ipynb #8aa7e542
@@ -57,17 +59,56 @@ def data_folder(
     folder: str | Path | None = None,  # a folder that holds `MNIST/raw/`, or is to hold it
 ) -> Path:  # `folder`, else `$MNIST_NB_DATA`, else a folder in the user's cache
     "Where the data lie, laid out as torchvision lays them out."
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(folder or os.environ.get("MNIST_NB_DATA") or cache / "mnist_nb")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "mnist_nb")
+    path = Path(folder or os.environ.get("MNIST_NB_DATA") or cache)
+    if str(path).startswith("~"):
+        home()  # makes one for a user who has none
+    return path.expanduser()
 
 # %% ../nbs/00_data.ipynb #30ec1180
-def is_intact(
-    path: Path,  # one of the four files
-) -> bool:  # whether it is there and its MD5 is the original's
+def unpacked(
+    content: bytes,  # of a file, packed by gzip or not
+) -> bytes:  # nothing where it is damaged
+    "What a file holds."
+    try:
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def is_original(
+    content: bytes,  # unpacked
+    name: str,  # of one of the four files
+) -> bool:
     "The check that every load makes, so that a damaged file is never read."
-    return path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == FILES[path.name]
+    return hashlib.sha256(content).hexdigest() == FILES[name]
+
+
+def find_file(
+    folder: Path,
+    name: str,  # of one of the four files
+) -> bytes | None:  # its content, unpacked; nothing where it is missing or damaged
+    "Look under each name that the file may have; an `InputError` where another data set's has one."
+    plain, others = name.removesuffix(".gz"), []
+    for place in (folder / "MNIST" / "raw", folder):
+        for path in (place / name, place / plain, place / plain.replace("-idx", ".idx")):
+            content = unpacked(path.read_bytes()) if path.is_file() else b""
+            if is_original(content, name):
+                return content
+            with suppress(InputError):
+                read_idx(content)
+                others.append(path)
+    if others:
+        raise InputError(f"{others[0]} is of another data set than MNIST: name a folder in $MNIST_NB_DATA")
+    return None
 
 # %% ../nbs/00_data.ipynb #5da8883d
+MIRRORS = [
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+]
+
+
 def fetch(
     url: str,  # of one file
     timeout: float,  # seconds that the host may stay silent
@@ -80,24 +121,33 @@ def fetch(
         return None
 
 
+def keep(
+    path: Path,  # where the file is to lie
+    content: bytes,
+):
+    "Write a file; where that fails, the folders that were made for it go again."
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        where = f"cannot write to {path.parent} ({error.strerror})"
+        raise InputError(f"{where}: name another in $MNIST_NB_DATA") from error
+
+
 def download(
     path: Path,  # where the file is to lie; its name is one of the four
     timeout: float = 10,  # seconds that a host may stay silent
-):
-    "Fetch one file from torchvision's mirrors; an `InputError` where none of them gives it."
-    from torchvision.datasets import MNIST  # here, since importing it takes a second
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for mirror in MNIST.mirrors:
-            content = fetch(mirror + path.name, timeout)
-            if content is not None and hashlib.md5(content).hexdigest() == FILES[path.name]:
-                with whole_file(path) as temporary:
-                    temporary.write_bytes(content)
-                return
-    except OSError as error:
-        where = f"cannot write to {path.parent} ({error.strerror})"
-        raise InputError(f"{where}: name another in $MNIST_NB_DATA") from error
+) -> bytes:  # its content, unpacked
+    "Fetch one file; an `InputError` where no host gives it."
+    for mirror in MIRRORS:
+        packed = fetch(mirror + path.name, timeout) or b""
+        if is_original(unpacked(packed), path.name):
+            keep(path, packed)
+            return unpacked(packed)
     trouble = "is damaged and cannot be fetched again" if path.exists() else "cannot be fetched"
     raise InputError(f"{path.name} {trouble}: put {', '.join(FILES)} into {path.parent}")
 
@@ -132,13 +182,14 @@ class DigitData(NamedTuple):
 def original_mnist(
     folder: str | Path | None = None,  # holds `MNIST/raw/`; else `$MNIST_NB_DATA`, else a cache
 ) -> DigitData:  # 60,000 and 10,000 images
-    "MNIST from its four `.gz` files, each checked by MD5 and fetched where it is missing or damaged."
-    raw = data_folder(folder) / "MNIST" / "raw"
-    arrays = []
-    for name in FILES:
-        if not is_intact(raw / name):
-            download(raw / name)
-        arrays.append(read_idx(gzip.decompress((raw / name).read_bytes())))
+    "MNIST from its four files, each checked by what it holds, and fetched where it is missing or damaged."
+    folder, arrays = data_folder(folder), []
+    try:
+        for name in FILES:
+            content = find_file(folder, name) or download(folder / "MNIST" / "raw" / name)
+            arrays.append(read_idx(content))
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename} ({error.strerror})") from error
     images, labels = arrays[::2], [array.long() for array in arrays[1::2]]
     return DigitData(*(LabelledImages(*pair, "mnist") for pair in zip(images, labels)))
 
@@ -169,8 +220,10 @@ def center_digit(
 # %% ../nbs/00_data.ipynb #72322635
 def embedded_digits() -> DigitData:
     "scikit-learn's 1,797 digits of 8x8 pixels, made 28x28 by `center_digit`: 1,500 to train, 297 to test."
-    from sklearn.datasets import load_digits
-
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise InputError(f"scikit-learn, which holds the digits, cannot be imported ({error})") from error
     bunch = load_digits()
     ink = torch.from_numpy(bunch.images).float() * (255 / 16)
     images = torch.stack([center_digit(image) for image in ink]).round().clamp(0, 255).to(torch.uint8)

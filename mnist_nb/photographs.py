@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from torch import Tensor
 
+from .support import import_matplotlib
+
 # %% ../nbs/appendix/photographs.ipynb #34af382f
 def lay_out(
     image: Tensor,  # uint8 [28, 28]
@@ -96,6 +98,7 @@ def noise_pages(
 # %% ../nbs/appendix/photographs.ipynb #62ed1be6
 def letters() -> tuple[list[np.ndarray], list[str]]:  # pages, each uint8 [120, 120], and what is on them
     "The 52 letters in matplotlib's DejaVu fonts: three faces, plain and bold."
+    import_matplotlib()
     from matplotlib import font_manager
 
     pages, names = [], []

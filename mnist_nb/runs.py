@@ -51,6 +51,8 @@ def commit() -> str:
         return ""
     git = ["git", "-C", str(root)]
     asked = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True)
+    if asked.returncode:  # such as in a checkout that belongs to somebody else
+        return ""
     differs = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "*.py"]).returncode == 1
     return asked.stdout.strip() + ("-dirty" if differs else "")
 
@@ -228,12 +230,12 @@ def write_run(
     }
     save_weights(model, folder / "model.safetensors", facts)
     write_rows(folder / "history.csv", history)
-    with whole_file(folder / "curves.png") as temporary:
-        plot_history(history, recipe, row["data"]).savefig(temporary, dpi=120)
     low, high = answers.interval
     words = {"judged": JUDGED[row["scored_on"]], "remark": REMARKS[row["data"]]}
     text = REPORT.format(**row, low=low, high=high, **words)
     with whole_file(folder / "report.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
+    with whole_file(folder / "curves.png") as temporary:  # last: no picture may cost a result
+        plot_history(history, recipe, row["data"]).savefig(temporary, dpi=120)
     names = ("recipe.json", "history.csv", "model.safetensors", "curves.png", "report.md")
     return [folder / name for name in names]

@@ -8,6 +8,7 @@ __all__ = ['PRESETS', 'CLASSIC_CLAIM', 'Recipe', 'changed', 'lr_range_test', 'fi
 # %% ../nbs/04_train.ipynb #95880448
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
@@ -306,13 +307,14 @@ def lr_range_test(
 def epochs(
     run: Run,  # goes on from its last finished epoch
     held: LabelledImages | None = None,  # images to score after each epoch, on the device of the run
-    progress: bool = False,  # draw a bar
+    progress: bool = False,  # draw a bar; where nobody watches, a line for each epoch
 ) -> Iterator[dict[str, float]]:  # the row of each epoch, as it ends
     "Train to the recipe's last epoch; an `InputError` where the loss is no number any more."
     if held is not None:
         check_labelled(held)
     total, done = run.schedule.total_steps, run.schedule.last_epoch
-    with tqdm(total=total, initial=done, disable=not progress, unit="step", mininterval=1) as bar:
+    live = sys.stderr.isatty() or "ipykernel" in sys.modules
+    with tqdm(total=total, initial=done, disable=not (progress and live), unit="step", mininterval=1) as bar:
         while len(run.history) < run.recipe.epochs:
             row = train_epoch(run, bar)
             loss, epoch = row["train_loss"], row["epoch"]
@@ -322,6 +324,8 @@ def epochs(
             if held is not None:
                 row |= zip(("valid_loss", "valid_accuracy"), loss_and_accuracy(run.model, held))
             run.history.append(row)
+            if progress and not live:
+                print(f"epoch {epoch} of {run.recipe.epochs}: loss {loss:.3f}", file=sys.stderr, flush=True)
             yield row
 
 # %% ../nbs/04_train.ipynb #df7cf026

@@ -125,6 +125,6 @@ def test_a_stray_temporary_file_does_not_block_a_folder(run, tmp_path):
 
 
 def test_where_mnist_is_missing_a_banner_says_so(run, tmp_path):
-    script = f"from torchvision.datasets import MNIST; MNIST.mirrors = ['http://127.0.0.1:9/']; {MAIN}"
+    script = f"import mnist_nb.data; mnist_nb.data.MIRRORS = ['http://127.0.0.1:9/']; {MAIN}"
     done = run("evaluate", script=script, MNIST_NB_DATA=str(tmp_path), MNIST_NB_SOURCE="auto")
     assert done.returncode == 0 and "NOT MNIST" in done.stderr and "on digits" in done.stdout

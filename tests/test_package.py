@@ -19,7 +19,7 @@ from nbclient.exceptions import CellExecutionError
 PACKAGE = ROOT / "mnist_nb"
 SOURCES = {  # by dotted name, without the package's own
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
-    for path in sorted(PACKAGE.rglob("*.py")) if path.name not in ("__init__.py", "_modidx.py")
+    for path in sorted(PACKAGE.rglob("*.py")) if path.stem not in ("__init__", "__main__", "_modidx")
 }  # fmt: skip
 
 
@@ -344,8 +344,10 @@ def kernels(installed, tmp_path_factory):
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_each_chapter_runs_alone_without_mnist_and_without_extras(kernels, tmp_path, chapter):
-    "In a real kernel and an empty folder; the digits serve."
-    cells = [cell for cell in kernels.execute(chapter, tmp_path).cells if cell.cell_type == "code"]
+    "In a real kernel and an empty folder with a name as people give them; the digits serve."
+    folder = tmp_path / "Übungs ordner ß"
+    folder.mkdir()
+    cells = [cell for cell in kernels.execute(chapter, folder).cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)
     text = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
     assert all(sentence in text for sentence in SAID_WITHOUT_EXTRAS.get(chapter.stem, []))

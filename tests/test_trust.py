@@ -27,7 +27,7 @@ from mnist_nb.support import InputError, read_rows
 from mnist_nb.train import PLAIN_RECIPE, changed, read_recipe
 
 FOUR = ["train", "--data", "digits", "--epochs", "4", "--out"]
-MIRRORS = "from torchvision.datasets import MNIST; MNIST.mirrors = {}; "
+MIRRORS = "import mnist_nb.data; mnist_nb.data.MIRRORS = {}; "
 MIRROR = MIRRORS + MAIN
 LOADED = MIRRORS + (
     "from mnist_nb import load_mnist; print(*(len(part.labels) for part in load_mnist('mnist')))"
@@ -63,11 +63,11 @@ def test_a_full_data_folder(mirror, run, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs users and permissions as POSIX has them")
-def test_a_read_only_data_folder(run, tmp_path):
+def test_a_read_only_data_folder(mirror, run, tmp_path):
     folder = tmp_path / "locked"
     folder.mkdir()
     folder.chmod(0o555)
-    script = "from torchvision.datasets import MNIST; MNIST.mirrors = ['http://127.0.0.1:9/']\n"
+    script = f"import mnist_nb.data; mnist_nb.data.MIRRORS = [{mirror!r}]\n"
     script += "from mnist_nb.data import load_mnist; from mnist_nb.support import InputError\n"
     if (
         os.getuid() == 0

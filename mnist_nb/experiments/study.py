@@ -35,7 +35,7 @@ from tqdm import tqdm
 from ..data import FOLDS, hold_out, load_mnist
 from ..metrics import Evaluation
 from ..runs import measure
-from ..support import InputError, read_rows, write_rows
+from ..support import InputError, check_room, read_rows, write_rows
 from ..train import Recipe
 
 # %% ../../nbs/appendix/study.ipynb #cf33cfcc
@@ -286,6 +286,7 @@ def run_plan(
     if not missing(plan, path):
         return
     with locked(path):
+        check_room(path)
         runs = missing(plan, path)  # asked again, now that nobody else writes
         if executor is None:
             load_mnist(source)  # fetched once, or said at once that it cannot be
