@@ -46,6 +46,7 @@ def installed(wheel, one_thread):
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel], check=True
     )
     extras = [name for name in requirements("app_requirements") if name != "traitlets"]  # Jupyter's own
+    extras.append("ipywidgets")
     hidden = f"import sys\nsys.modules.update(dict.fromkeys({extras}))\n"  # as if they were not installed
     (site / "sitecustomize.py").write_text(hidden)
     return one_thread | {"PYTHONPATH": str(site)}

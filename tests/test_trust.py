@@ -67,7 +67,7 @@ def test_a_read_only_data_folder(mirror, run, tmp_path):
     folder = tmp_path / "locked"
     folder.mkdir()
     folder.chmod(0o555)
-    script = f"import mnist_nb.data; mnist_nb.data.MIRRORS = [{mirror!r}]\n"
+    script = f"import encodings.idna, mnist_nb.data; mnist_nb.data.MIRRORS = [{mirror!r}]\n"
     script += "from mnist_nb.data import load_mnist; from mnist_nb.support import InputError\n"
     if (
         os.getuid() == 0
