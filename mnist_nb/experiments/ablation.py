@@ -64,9 +64,10 @@ PLANS = {
 # %% ../../nbs/experiments/04_ablation.ipynb #ad98a73f
 def effects(
     group: str,  # of `ABLATION`
+    study: str,  # "ablation", with five seeds, or "ablation_gpu", with forty new ones
 ) -> dict[str, Estimate]:  # points of accuracy, by the change
     "What each change of a group does to `default` on held-out folds, over paired seeds."
-    rows = read_rows(results_path("ablation"))
+    rows = read_rows(results_path(study))
     names = {label: varied(DEFAULT, settings).name for label, settings in ABLATION[group].items()}
     return {label: paired(rows, name, DEFAULT.name) for label, name in names.items()}
 
