@@ -51,13 +51,14 @@ def plot_feature_maps(
     rows = [("input", 255, image[None])]
     for name, map in maps.items():
         rows += [(name if i == 0 else "", map.max(), part) for i, part in enumerate(map[0].split(16))]
-    grid = figure.subplots(len(rows), 16)
-    for axes in grid.flat:
-        axes.axis("off")
-    for line, (name, largest, pictures) in zip(grid, rows):
-        line[0].text(-0.25, 0.5, name, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
-        for axes, picture in zip(line, pictures):
-            axes.imshow(picture.cpu(), cmap="viridis" if name != "input" else "gray", vmin=0, vmax=largest)
+    axes = figure.subplots()
+    for y, (name, largest, pictures) in enumerate(rows):
+        axes.text(-0.25, y + 0.45, name, ha="right", va="center", fontsize=9)
+        look = {"cmap": "gray" if name == "input" else "viridis", "vmin": 0, "vmax": largest}
+        for x, picture in enumerate(pictures):
+            axes.imshow(picture.cpu(), extent=(x, x + 0.9, y + 0.9, y), **look)
+    axes.set(xlim=(0, 16), ylim=(len(rows), 0))
+    axes.axis("off")
     return figure
 
 # %% ../nbs/06_interpret.ipynb #e9d7d6e8

@@ -13,7 +13,7 @@ import mnist_nb
 from mnist_nb import data, runs
 from mnist_nb.train import PRESETS, plot_history
 
-LATE = ["matplotlib.backends.backend_agg", "sklearn.datasets", "torchvision.datasets", "torch._dynamo"]
+LATE = ["matplotlib.backends.backend_agg", "sklearn.datasets", "torch._dynamo"]
 LATE += ["scipy.stats", "scipy.ndimage"]
 
 for module in pkgutil.walk_packages(mnist_nb.__path__, "mnist_nb."):

@@ -27,7 +27,7 @@ from mnist_nb.runs import measure, previous
 from mnist_nb.support import InputError, read_rows
 from mnist_nb.train import PLAIN_RECIPE, changed, read_recipe
 
-FOUR = ["train", "--data", "digits", "--epochs", "4", "--out"]
+FOUR = ["train", "--data", "digits", "--preset", "fast", "--epochs", "4", "--out"]
 MIRRORS = "import mnist_nb.data; mnist_nb.data.MIRRORS = {}; "
 MIRROR = MIRRORS + MAIN
 LOADED = MIRRORS + (
@@ -150,7 +150,7 @@ def test_killed_in_each_stage_and_resumed_gives_the_same_bits(finished, tmp_path
     assert not (folder / "report.md").exists()
     assert go_on(folder, one_thread).wait() == 0
     assert same_bits(folder / "model.safetensors", finished / "model.safetensors")
-    assert (folder / "report.md").read_text().startswith("# default")
+    assert (folder / "report.md").read_text().startswith("# fast")
 
 
 def test_killed_while_fetching_and_started_again(mirror, tmp_path, one_thread):
