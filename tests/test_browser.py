@@ -118,6 +118,11 @@ class Watch:
     def __init__(self):
         self.errors, self.foreign, self.frames = [], [], []
 
+    def complain(self, error):
+        "An error of the page; that we close a notebook before its kernel has answered is none."
+        if "Canceled future for" not in str(error):
+            self.errors.append(str(error))
+
     def refuse(self, route):
         "No other host is asked; a picture stands for what it would have sent."
         self.foreign.append(route.request.url)
@@ -142,7 +147,7 @@ def page(lab, watch):
         context.set_default_timeout(PATIENCE)
         context.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), watch.refuse)
         page = context.new_page()
-        page.on("pageerror", lambda error: watch.errors.append(str(error)))
+        page.on("pageerror", watch.complain)
         page.on(
             "websocket", lambda socket: socket.on("framesent", lambda frame: watch.frames.append(len(frame)))
         )

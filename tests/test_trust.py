@@ -133,21 +133,19 @@ STAGES = {"first epoch": "recipe.json", "checkpoint write": ".*-checkpoint.pt", 
 
 
 def killed_in(stage, folder, environment):
-    "Start the run in `folder` and kill -9 it as soon as the stage shows itself; whether it was seen in time."
+    "Start the run in `folder` and kill -9 it once the stage shows itself; whether that was before the end."
     process = go_on(folder, environment)
     while process.poll() is None and not list(folder.glob(STAGES[stage])):
         pass
-    seen = process.poll() is None
     process.kill()
     process.wait()
-    return seen
+    return process.returncode == -signal.SIGKILL and not (folder / "report.md").exists()
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_in_each_stage_and_resumed_gives_the_same_bits(finished, tmp_path, one_thread, stage):
     folders = (tmp_path / str(attempt) for attempt in range(10))  # a write of a millisecond may be missed
     folder = next(folder for folder in folders if killed_in(stage, folder, one_thread))
-    assert not (folder / "report.md").exists()
     assert go_on(folder, one_thread).wait() == 0
     assert same_bits(folder / "model.safetensors", finished / "model.safetensors")
     assert (folder / "report.md").read_text().startswith("# fast")
