@@ -95,12 +95,12 @@ def on_paper(
     return alpha * grey + (1 - alpha) * paper
 
 # %% ../nbs/07_handwriting.ipynb #c2693501
-PAGE = 200  # pixels, the longer side at which a page is searched for its digit
+PAGE = 256  # pixels, the longer side at which a page is searched for its digit
 
 
 def grey_page(
     image: Image.Image,
-) -> np.ndarray:  # float32 [h, w], grey from 0 to 255; the longer side is 200 pixels
+) -> np.ndarray:  # float32 [h, w], grey from 0 to 255; the longer side is 256 pixels
     "Turn a picture upright, as its EXIF data say, make it grey, whatever its mode, and scale it."
     image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
@@ -136,57 +136,139 @@ def read_page(
             raise InputError(f"{picture} is damaged or cut short: save or copy it again") from error
         return grey_page(upright)
 
-# %% ../nbs/07_handwriting.ipynb #6fe8ea8f
-RIM = 16  # pixels, the width of a page's edge
-
-
-def paper_surface(
-    page: np.ndarray,  # float32 [h, w]
-) -> np.ndarray:  # float64 [h, w]
-    "The page without ink: the plane that least absolute deviations lay through the tones of its rim."
-    y, x = np.mgrid[: page.shape[0], : page.shape[1]] / max(page.shape)
-    plane = np.stack([np.ones(page.shape), y, x], 2)
-    rim = np.ones(page.shape, bool)
-    rim[RIM:-RIM, RIM:-RIM] = False
-    a, b = plane[rim][::8], page[rim][::8]
-    fitted = np.array([np.median(b), 0, 0])
-    for _ in range(10):  # each pixel weighs the less, the further off it is
-        weights = 1 / np.maximum(np.abs(b - a @ fitted), 2)
-        fitted = np.linalg.solve((a.T * weights) @ a, (a.T * weights) @ b)
-    return plane @ fitted
-
-# %% ../nbs/07_handwriting.ipynb #3b15eebd
-def main_strokes(
-    ink: np.ndarray,  # [h, w], 0 to 1
-) -> np.ndarray | None:  # the same without specks
-    "Only the pieces that hold real ink; `None` where they cannot be strokes of a pen."
+# %% ../nbs/07_handwriting.ipynb #e74e14d2
+def brushed(
+    page: np.ndarray,  # float [h, w], grey levels
+    brush: int,  # pixels, odd; the side of a square
+) -> np.ndarray:  # float [h, w]
+    "The page, with all that is darker than around it and narrower than the brush painted over."
     from scipy import ndimage
 
-    pieces, count = ndimage.label(ink > 0, np.ones((3, 3)))
-    mass = ndimage.sum_labels(ink, pieces, np.arange(count + 1))
-    kept = (mass > mass.max() / 25)[pieces]
-    extent = max(part.stop - part.start for part in ndimage.find_objects(pieces)[mass.argmax() - 1])
-    outline = kept.sum() - ndimage.binary_erosion(kept).sum()
-    if mass.max() < mass.sum() / 2 or extent < max(ink.shape) / 20 or outline > 20 * extent:
-        return None  # specks, or dirt, or a texture
-    return np.where(kept, ink, 0)
+    page = np.pad(page, 1, mode="edge")
+    for side in (page[0], page[-1], page[:, 0], page[:, -1]):  # ink may run into the rim, or along it
+        side[:] = ndimage.grey_closing(side, min(3 * brush // 2, len(side)))
+    page = np.pad(page, brush, mode="edge")
+    return ndimage.grey_closing(page, (brush, brush))[brush + 1 : -brush - 1, brush + 1 : -brush - 1]
 
-# %% ../nbs/07_handwriting.ipynb #2f879f17
+# %% ../nbs/07_handwriting.ipynb #b7f607ee
+BRUSHES = (7, 11, 15, 27, 43, 67, 91, 127)  # pixels of a page
+
+
+def covered(
+    page: np.ndarray,  # float [h, w], grey levels
+) -> np.ndarray:  # float [8], grey levels
+    "How much darkness each brush paints over, the mean of the page."
+    small = page[::2, ::2]  # for speed
+    return np.array([(brushed(small, brush // 2) - small).mean() for brush in BRUSHES])
+
+
+def dark_on_light(
+    page: np.ndarray,  # float [h, w], 0 to 255
+) -> tuple[np.ndarray, int]:  # the page with its ink darker than its paper, and the brush to paint it over
+    "Turn the greys around where the ink is bright."
+    pages = page, 255 - page
+    covers = [covered(page) for page in pages]
+    thin = [(np.diff(cover, prepend=0) / np.square(BRUSHES)).sum() for cover in covers]
+    way = int(thin[1] > thin[0])
+    enough = int(np.argmax(covers[way] >= 0.8 * covers[way][-1]))
+    return pages[way], BRUSHES[min(enough + 1, len(BRUSHES) - 1)]
+
+# %% ../nbs/07_handwriting.ipynb #52b91b27
+def ink_depth(
+    page: np.ndarray,  # float [h, w], 0 to 255
+) -> tuple[np.ndarray, float]:  # float [h, w]: the share of the light that ink takes; and the noise in it
+    "Compare a page with its paper."
+    from scipy import ndimage
+
+    page, brush = dark_on_light(ndimage.gaussian_filter(page, 0.7))
+    paper = np.maximum(brushed(page, brush), 20)  # in the deepest black nothing can be compared
+    depth = 1 - page / paper
+    noise = 3 * np.median(np.abs(page - ndimage.uniform_filter(page, 3))) / np.median(paper)
+    return depth - np.quantile(depth, 0.25), float(noise)
+
+# %% ../nbs/07_handwriting.ipynb #02303e82
+def extent(
+    mask: np.ndarray,  # bool [h, w], not empty
+) -> int:  # pixels
+    "The longer side of what is in it."
+    return 1 + max(int(np.ptp(at)) for at in np.nonzero(mask))
+
+
+def is_stray(
+    piece: np.ndarray,  # bool [h, w]
+) -> bool:
+    "Whether a piece touches the rim, and is a straight line or runs along the rim."
+    at, longer = np.nonzero(piece), max(piece.shape)
+    away = [np.minimum(a, length - 1 - a) for a, length in zip(at, piece.shape)]  # from the nearer side
+    if min(side.min() for side in away) > 1 or len(at[0]) < 2:
+        return False
+    across, along = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(at)), 0))  # standard deviations
+    line = across < 0.03 * longer and along > 6 * across
+    return bool(line or min(np.median(side) for side in away) < 0.05 * longer)
+
+
+def digit_pieces(
+    depth: np.ndarray,  # float [h, w]
+    mask: np.ndarray,  # bool [h, w], what stands out
+) -> np.ndarray:  # bool [h, w]
+    "The piece with the most ink that is no stray line, and what is near it and about as dark."
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    mass = ndimage.sum_labels(depth, labels, np.arange(count + 1))
+    pieces = [labels == number for number in np.flatnonzero(mass > mass[1:].max() / 50) if number]
+    pieces = [piece for piece in pieces if not is_stray(piece)] or pieces
+    kept = max(pieces, key=lambda piece: depth[piece].sum())
+    far, size, tone = ndimage.distance_transform_edt(~kept), extent(kept), np.quantile(depth[kept], 0.75)
+    for piece in pieces:
+        if far[piece].min() < 0.2 * size and np.quantile(depth[piece], 0.9) > 0.4 * tone:
+            kept = kept | piece
+    return kept
+
+# %% ../nbs/07_handwriting.ipynb #3341067f
+THIN, THICK = 0.086, 0.262  # of MNIST's pens, as shares of the digit
+
+
+def pen_width(
+    strokes: np.ndarray,  # bool [h, w]
+) -> float:  # pixels
+    "From the mean distance to the edge."
+    from scipy import ndimage
+
+    return 4 * ndimage.distance_transform_edt(np.pad(strokes, 1))[1:-1, 1:-1][strokes].mean() - 2
+
+
+def usual_pen(
+    ink: np.ndarray,  # float [h, w], 0 to 1
+) -> np.ndarray:  # float, larger by a margin where strokes grow
+    "The same digit, written with a pen as thick as MNIST's."
+    from scipy import ndimage
+
+    strokes = ink > 0.5
+    width, size = pen_width(strokes), extent(strokes)
+    more = (np.clip(width, THIN * size, THICK * size) - width) / 2
+    if more == 0:
+        return ink
+    strokes = np.pad(strokes, max(2, int(more) + 2))
+    inside, outside = (ndimage.distance_transform_edt(part) for part in (strokes, ~strokes))
+    return np.clip(np.where(strokes, inside, 1 - outside) + more, 0, 1)
+
+# %% ../nbs/07_handwriting.ipynb #bc8252be
 def find_ink(
     page: np.ndarray,  # float32 [h, w], 0 to 255
-) -> np.ndarray | None:  # float [h, w], 0 for paper, 1 for ink
-    "The ink of a page, whichever of ink and paper is darker; `None` where nothing stands out."
+) -> np.ndarray | None:  # float, 0 for paper, 1 for ink; `None` where nothing stands out
+    "The digit of a page, whichever of ink and paper is darker, written with a usual pen."
     from scipy import ndimage
 
-    rest = ndimage.gaussian_filter(page - paper_surface(page), 1)
-    if rest.std() < 1:  # less than one of 256 grey levels
+    depth, noise = ink_depth(page)
+    top = np.quantile(depth, 0.997)
+    if top < max(20 * noise, 0.01):
         return None
-    skew = (rest**3).mean() / rest.std() ** 3
-    if abs(skew) < 1:
-        return None
-    rest = rest * np.sign(skew)
-    full = np.median(rest[rest > rest.max() / 2])
-    return main_strokes(np.clip((rest / full - 0.2) / 0.6, 0, 1))
+    kept = digit_pieces(depth, depth > max(5 * noise, 0.2 * top))
+    full = np.median(depth[kept & (depth > 0.5 * np.quantile(depth[kept], 0.95))])
+    floor = max(0.2, 3 * noise / full)
+    ink = np.clip((depth / full - floor) / (0.8 - floor), 0, 1) * ndimage.binary_dilation(kept, iterations=2)
+    return usual_pen(ink) if (ink > 0.5).any() else None
 
 # %% ../nbs/07_handwriting.ipynb #d31cfe6f
 def prepare(
