@@ -249,7 +249,7 @@ def test_an_output_folder_that_cannot_be_used(run, tmp_path):
 
 def test_a_full_output_folder(run, tmp_path):
     done = run("train", "--data", "digits", "--epochs", "2", "--out", "run", size=50_000)
-    assert is_one_sentence(done, "cannot use the output folder", "too large")
+    assert is_one_sentence(done, "cannot use run/checkpoint.pt", "too large")
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
