@@ -102,14 +102,16 @@ def whole_file(
 # %% ../nbs/appendix/support.ipynb #4b5cceb2
 def check_room(
     path: str | Path,  # a file to be written later
-    size: int = 1_000_000,  # bytes that it may have
 ):
-    "An `OSError` now, where a file of that size could not be written later."
+    "An `OSError` that names it now, where a file of a million bytes could not be written later."
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as file:
-        file.write(bytes(size))
-        file.flush()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as file:
+            file.write(bytes(1_000_000))
+            file.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 # %% ../nbs/appendix/support.ipynb #ab1f6594
 def read_rows(

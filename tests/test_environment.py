@@ -206,7 +206,7 @@ def test_no_room_is_said_before_anything_is_computed(cold, tmp_path, words):
     out = "table.csv" if words[0] == "bench" else "study.csv"
     before = "import torch; torch.Tensor.backward = None  # a step would be a traceback"
     done = cold(*words, "--out", out, before=before, size=100_000)
-    assert is_one_sentence(done, "cannot use", "too large")
+    assert is_one_sentence(done, f"cannot use {out}", "too large")
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".csv" and path.name[0] != "."]
 
 
