@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ROUND', 'WAYS', 'HANDS', 'TROUBLES', 'lay_out', 'light', 'photograph', 'thinned', 'of_height_one', 'path_of',
            'through', 'by_hand', 'draw', 'anywhere', 'exposed', 'thin_pen', 'edge_line', 'printed_line', 'faint_fold',
-           'hard_shadow', 'sheet_on_table', 'corner_shadow', 'faint_pencil', 'empty_pages', 'noise_pages', 'letters',
-           'scenes', 'filled_shapes']
+           'hard_shadow', 'sheet_on_table', 'corner_shadow', 'faint_pencil', 'squared_paper', 'chalk', 'empty_pages',
+           'noise_pages', 'letters', 'scenes', 'filled_shapes']
 
 # %% ../nbs/appendix/photographs.ipynb #614b190f
 import io
@@ -126,7 +126,7 @@ ROUND = [
 WAYS = {  # to write each digit: strokes, "~" through curved points, "-" through corners
     0: [[("~", ROUND)], [("~", [*ROUND, (0.35, 0.06)])], [("~", [(0.4, 0.03), *ROUND[1:-1], (0.6, 0.02)])]],
     1: [
-        [("-", [(0.5, 0), (0.5, 1)])], [("-", [(0.15, 0.25), (0.55, 0), (0.55, 1)])],
+        [("-", [(0.5, 0), (0.5, 1)])], [("-", [(0.3, 0.2), (0.55, 0), (0.55, 1)])],
         [("-", [(0.2, 0.22), (0.5, 0), (0.5, 1)]), ("-", [(0.15, 1), (0.85, 1)])],
     ],
     2: [
@@ -352,9 +352,30 @@ def faint_pencil(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndar
         210 - rng.uniform(6, 9) * draw(strokes, size, anywhere(strokes, size, 500, rng), 14), 2, rng
     )
 
+# %% ../nbs/appendix/photographs.ipynb #6c41d0fa
+def squared_paper(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:  # uint8 [1000, 800]
+    "Printed squares, or lines alone, faint or nearly half as dark as the ink."
+    page, gap, wide = np.full((1000, 800), rng.uniform(215, 245), np.float32), rng.integers(60, 121), 4
+    tone, first = rng.uniform(0.5, 0.9), int(rng.integers(60))
+    for start in range(first, 1000, gap):
+        page[start : start + wide] *= tone
+        if gap < 100:  # wider ones are lines
+            page[:, start : start + wide] *= tone
+    box = anywhere(strokes, (800, 1000), rng.uniform(250, 500), rng)
+    ink = draw(strokes, (800, 1000), box, rng.uniform(14, 30))
+    return exposed(page + (40 - page) * ink, 2, rng)
+
+
+def chalk(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:  # uint8 [1000, 800]
+    "Bright and crumbling, on a blackboard."
+    box = anywhere(strokes, (800, 1000), rng.uniform(300, 600), rng)
+    ink = draw(strokes, (800, 1000), box, rng.uniform(18, 36)) * rng.uniform(0.4, 1, (1000, 800))
+    return exposed(50 + 150 * ink, 5, rng)
+
 
 TROUBLES = (
-    thin_pen, edge_line, printed_line, faint_fold, hard_shadow, sheet_on_table, corner_shadow, faint_pencil
+    thin_pen, edge_line, printed_line, faint_fold, hard_shadow, sheet_on_table, corner_shadow, faint_pencil,
+    squared_paper, chalk,
 )  # fmt: skip
 
 # %% ../nbs/appendix/photographs.ipynb #031610a4
