@@ -258,15 +258,15 @@ def as_record(
 def print_table(
     records: list[dict],  # as `--json` prints them
 ):
-    "A line for each file that was read."
+    "A line for each file."
     width = max([len(record["file"]) for record in records] + [4])
     print(f"{'file':{width}}  digit  probability")
     for record in records:
-        if record["error"] is None:
-            probability = f"{record['probability']:10.1%}" if record["digit"] is not None else f"{'-':>10}"
-            digit = "-" if record["digit"] is None else record["digit"]
-            line = f"{record['file']:{width}}  {digit:>5} {probability}"
-            print(f"{line}  {record['remark']}".rstrip())
+        digit, probability = "-", "-"
+        if record["digit"] is not None:
+            digit, probability = record["digit"], f"{record['probability']:.1%}"
+        remark = "not read" if record["error"] else record["remark"]
+        print(f"{record['file']:{width}}  {digit:>5} {probability:>10}  {remark}".rstrip())
 
 # %% ../nbs/appendix/cli.ipynb #a371a92b
 def write_seen(

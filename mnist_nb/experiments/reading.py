@@ -178,7 +178,7 @@ def strangeness(
     reader: Reader,
 ) -> dict[str, Tensor]:  # float32 [N] by measure; larger is stranger
     "Three numbers by which a picture might be refused; where there is no ink, all are infinite."
-    logits, blank = predict_logits(reader.model, seen), ~seen.flatten(1).any(1)
+    logits, blank = predict_logits(reader.model, seen), ~seen.bool().flatten(1).any(1)
     far = distances(embed(reader.model, seen), reader.centres, reader.whitening)
     measures = {"spread": -logits.std(1), "energy": -logits.logsumexp(1), "distance": far}
     return {name: values.masked_fill(blank, torch.inf) for name, values in measures.items()}
