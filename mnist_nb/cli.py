@@ -20,7 +20,7 @@ import typer
 import mnist_nb
 from .data import FOLDS, DigitData, hold_out, load_mnist, plot_digits
 from .export import export_onnx
-from .handwriting import Reading, load_reader, prepare, read_prepared
+from .handwriting import Prepared, Reading, load_reader, prepare, read_prepared
 from .metrics import evaluate
 from .model import load_weights, pretrained_path
 from .runs import measure, peak_memory, run_folder, write_run
@@ -230,7 +230,7 @@ def study_command(
 # %% ../nbs/appendix/cli.ipynb #42367c09
 def prepared(
     files: list[Path],  # pictures, or what else somebody named
-) -> tuple[dict[Path, torch.Tensor], dict[Path, str]]:  # uint8 [28, 28] by file; what ails the others
+) -> tuple[dict[Path, Prepared], dict[Path, str]]:  # what is seen of each; what ails the others
     "Read every file that can be read, however many cannot."
     seen, errors = {}, {}
     for file in files:
@@ -293,7 +293,7 @@ def predict_command(
     if show and show.suffix != ".png":
         raise InputError(f"{show} does not end in .png: name the picture to write, such as seen.png")
     seen, errors = prepared(files)
-    readings = dict(zip(seen, read_prepared(torch.stack(list(seen.values())), load_reader()))) if seen else {}
+    readings = dict(zip(seen, read_prepared(list(seen.values()), load_reader()))) if seen else {}
     records = [as_record(file, readings.get(file), errors.get(file)) for file in files]
     print(json.dumps(records, indent=2)) if as_json else print_table(records)
     if show and seen:

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ROUND', 'WAYS', 'HANDS', 'TROUBLES', 'lay_out', 'light', 'photograph', 'thinned', 'of_height_one', 'path_of',
-           'through', 'by_hand', 'draw', 'anywhere', 'exposed', 'thin_pen', 'edge_line', 'printed_line', 'faint_fold',
-           'hard_shadow', 'sheet_on_table', 'corner_shadow', 'faint_pencil', 'squared_paper', 'chalk', 'empty_pages',
-           'noise_pages', 'letters', 'scenes', 'filled_shapes']
+           'through', 'by_hand', 'draw', 'anywhere', 'exposed', 'gives_back', 'thin_pen', 'edge_line', 'printed_line',
+           'faint_fold', 'hard_shadow', 'sheet_on_table', 'corner_shadow', 'faint_pencil', 'squared_paper', 'chalk',
+           'empty_pages', 'noise_pages', 'letters', 'scenes', 'filled_shapes']
 
 # %% ../nbs/appendix/photographs.ipynb #614b190f
 import io
@@ -276,6 +276,19 @@ def exposed(
 ) -> np.ndarray:  # uint8, of the same shape
     "As a camera records it."
     return (grey + noise * rng.standard_normal(grey.shape, np.float32)).round().clip(0, 255).astype(np.uint8)
+
+# %% ../nbs/appendix/photographs.ipynb #91ce05fb
+def gives_back(
+    strokes: list[np.ndarray],  # as `path_of` found them
+    image: Tensor,  # uint8 [28, 28], in this one
+) -> bool:
+    "Whether strokes, drawn with the image's own pen, look like it: three quarters alike, and as many holes."
+    large = np.asarray(Image.fromarray(image.numpy()).resize((112, 112), Image.Resampling.BICUBIC)) > 110
+    ink = large[ndimage.find_objects(large.astype(np.uint8))[0]]
+    size = ink.shape[::-1]
+    again = draw(strokes, size, (0, 0, *size), ink.sum() / thinned(ink).sum()) > 0.5
+    holes, holes_again = (ndimage.label(~np.pad(part, 1))[1] for part in (ink, again))
+    return bool((ink & again).sum() > 0.75 * (ink | again).sum() and holes == holes_again)
 
 # %% ../nbs/appendix/photographs.ipynb #4e317e53
 def thin_pen(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:  # uint8 [800, 440]

@@ -12,29 +12,56 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import is_one_sentence
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from sklearn.covariance import EmpiricalCovariance
 
 from mnist_nb.data import LabelledImages, hold_out
-from mnist_nb.experiments.reading import calibrate
+from mnist_nb.experiments.reading import calibrate, write_reader
 from mnist_nb.handwriting import (
     LARGEST,
-    RIM,
+    PAGE,
     SMALLEST,
-    Reader,
+    THICK,
+    THIN,
+    Prepared,
+    brushed,
     check_size,
+    class_statistics,
+    dark_on_light,
+    digit_pieces,
+    distances,
+    extent,
     find_ink,
+    find_strokes,
     fit_reader,
     from_array,
+    ink_depth,
+    is_stray,
     load_reader,
-    main_strokes,
-    paper_surface,
+    looks_drawn,
+    pen_width,
     prepare,
     read_digit,
     read_page,
     read_prepared,
+    usual_pen,
 )
+from mnist_nb.interpret import embed
 from mnist_nb.model import load_pretrained, load_weights, predict_logits, pretrained_path, save_weights
-from mnist_nb.photographs import empty_pages, noise_pages, photograph
+from mnist_nb.photographs import (
+    TROUBLES,
+    by_hand,
+    chalk,
+    draw,
+    empty_pages,
+    filled_shapes,
+    noise_pages,
+    photograph,
+    scenes,
+    sheet_on_table,
+)
 from mnist_nb.support import InputError, read_rows, results_path
 from mnist_nb.train import PLAIN_RECIPE, PRESETS
 
@@ -71,6 +98,13 @@ def test_an_empty_file(tmp_path):
 def test_no_picture(tmp_path):
     (tmp_path / "a.png").write_text("I am a poem")
     assert "no picture" in refused(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1"])
+def test_a_phones_heic_is_named_whatever_its_name(tmp_path, brand):
+    for name in ("a.heic", "a.jpg"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(100))
+        assert "HEIC" in refused(tmp_path / name)
 
 
 def test_a_folder(tmp_path):
@@ -141,10 +175,10 @@ def test_all_greys_come_through_as_bytes_as_floats_and_as_yes_and_no():
     assert np.array_equal(from_array(greys > 99), np.where(greys > 99, 255, 0))
 
 
-def test_the_longer_side_of_a_page_is_200_pixels(seven):
+def test_the_longer_side_of_a_page_is_256_pixels(seven):
     for page in (seven, seven.T, seven.repeat(20, 0).repeat(20, 1)):
         shape = read_page(page).shape
-        assert max(shape) == 200 and shape[0] / shape[1] == pytest.approx(
+        assert max(shape) == PAGE and shape[0] / shape[1] == pytest.approx(
             page.shape[0] / page.shape[1], rel=0.01
         )
 
@@ -156,7 +190,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path, seven, monk
     monkeypatch.setattr(module, "grey_page", lambda image: sizes.append(image.size) or plain(image))
     large = seven.repeat(32, 0).repeat(32, 1)
     Image.fromarray(large).save(tmp_path / "a.jpg")
-    assert close(tmp_path / "a.jpg", large) and 200 <= max(sizes[0]) <= 400 < max(sizes[1])
+    assert close(tmp_path / "a.jpg", large) and PAGE <= max(sizes[0]) <= 2 * PAGE < max(sizes[1])
 
 
 def test_numbers_that_are_none_do_not_spoil_a_page(seven):
@@ -168,15 +202,50 @@ def test_numbers_that_are_none_do_not_spoil_a_page(seven):
 # Paper and ink
 
 
-def test_the_paper_is_found_under_uneven_light_though_most_of_the_page_is_ink():
-    y, x = np.mgrid[:200, :200] / 200
-    light = 200 - 60 * y + 20 * x
+@given(st.integers(0, 2**32), st.sampled_from([5, 9, 15]), st.integers(1, 50), st.integers(1, 50))
+@settings(max_examples=30, deadline=None)
+def test_a_brush_brightens_covers_what_is_narrower_and_knows_no_direction(seed, brush, height, width):
+    page = np.random.default_rng(seed).uniform(0, 255, (height, width))
+    over = brushed(page, brush)
+    assert over.shape == page.shape and (over >= page - 1e-9).all() and over.max() <= page.max()
+    for turn in range(1, 4):
+        assert np.allclose(brushed(np.rot90(page, turn), brush), np.rot90(over, turn))
+    assert np.allclose(
+        brushed(brushed(page, brush), brush), brushed(page, brush), atol=60
+    )  # nearly nothing is left
+
+
+def test_a_brush_covers_strokes_and_keeps_shadows_slopes_and_tables():
+    page = np.full((100, 100), 200.0)
+    page[:, :40] *= 0.6  # a shadow, wider than the brush
+    light = page.copy()
+    page[20:80, 60:66] = page[50, :] = 30  # a stroke, and a line from rim to rim
+    assert np.array_equal(brushed(page, 15), light)
+    slope = np.linspace(100, 200, 100) + np.linspace(0, 50, 100)[:, None]
+    assert np.array_equal(brushed(slope, 43), slope)  # in all four corners, too
+
+
+@pytest.mark.parametrize("kind", [chalk, sheet_on_table])
+def test_ink_is_what_is_thin_whichever_way_round(kind):
+    page = read_page(kind(by_hand(3, 1, np.random.default_rng(0)), np.random.default_rng(0)))
+    for picture in (page, 255 - page):
+        turned, brush = dark_on_light(picture)
+        assert np.allclose(turned, 255 - page if kind is chalk else page, atol=1e-3)
+        assert brush == dark_on_light(page)[1]
+
+
+def test_the_depth_of_ink_is_its_share_of_the_light_in_the_shadow_as_out_of_it():
+    light = np.full((200, 200), 220.0)
+    light[:, :90] = 120
     page = light.copy()
-    page[RIM + 2 : -RIM - 2, RIM + 2 : -RIM - 2] = page[:60, 100:130] = 20
-    assert (page == 20).mean() > 0.6 and np.abs(paper_surface(page) - light).max() < 1
+    page[40:160, 40:50] *= 0.3
+    page[40:160, 140:150] *= 0.3
+    depth, noise = ink_depth(page)
+    assert depth[100, 45] == pytest.approx(0.7, abs=0.02) == depth[100, 145] and noise < 0.002
+    assert np.abs(depth[:, 60:130]).max() < 0.02  # the edge of the shadow is no ink
 
 
-def strokes(*places):
+def marks(*places):
     "Ink on a page of 200 x 200 pixels: in each place, rows and columns."
     ink = np.zeros((200, 200))
     for place in places:
@@ -184,52 +253,87 @@ def strokes(*places):
     return ink
 
 
-LONG, SHORT, SPECK = (
-    np.s_[20:120, 50:54],
-    np.s_[20:50, 100:104],
-    np.s_[150:152, 150:152],
-)  # 400, 120 and 4 pixels
+def kept(*places) -> np.ndarray:
+    ink = marks(*places)
+    return digit_pieces(ink, ink > 0)
 
 
-def test_lesser_strokes_are_kept_and_specks_are_not():
-    assert np.array_equal(main_strokes(strokes(LONG, SHORT, SPECK)), strokes(LONG, SHORT))
+BODY, BAR, FAR = np.s_[60:140, 90:98], np.s_[50:54, 90:130], np.s_[180:190, 20:60]
+EDGE, ACROSS, INTO = np.s_[:, 197:], np.s_[170:174, :], np.s_[100:104, 96:]
+
+
+def test_what_is_near_the_digit_belongs_to_it_and_what_is_far_does_not():
+    assert np.array_equal(kept(BODY, BAR, FAR) > 0, marks(BODY, BAR) > 0)
+
+
+@pytest.mark.parametrize("line", [EDGE, ACROSS])
+def test_lines_at_the_rim_are_left_out_though_they_hold_more_ink(line):
+    assert marks(line).sum() > 0.9 * marks(BODY).sum()
+    assert np.array_equal(kept(BODY, line) > 0, marks(BODY) > 0)
+    assert np.array_equal(kept(line) > 0, marks(line) > 0)  # but where there is nothing else, it is the digit
+    assert is_stray(marks(line) > 0) and not is_stray(marks(BODY) > 0)
+
+
+def test_a_stroke_that_runs_into_the_rim_stays():
+    assert np.array_equal(kept(BODY, INTO) > 0, marks(BODY, INTO) > 0)
 
 
 def test_a_diagonal_is_one_stroke():
-    assert np.array_equal(main_strokes(np.eye(60)), np.eye(60))
+    assert np.array_equal(digit_pieces(np.eye(60), np.eye(60) > 0), np.eye(60) > 0)
 
 
-@pytest.mark.parametrize(
-    "ink",
-    [strokes(*(np.s_[row : row + 12, 20:24] for row in range(10, 190, 40))), strokes(np.s_[50:59, 50:59]),
-     strokes(np.s_[::3], np.s_[:, ::3])],
-    ids=["many alike", "a dot", "a texture"],
-)  # fmt: skip
-def test_what_no_pen_writes_is_no_ink(ink):
-    assert main_strokes(ink) is None
+@pytest.mark.parametrize("width", [4, 8, 15, 30])
+def test_the_width_of_a_pen_is_measured(width):
+    line = np.zeros((300, 100), bool)
+    line[20:280, 30 : 30 + width] = True
+    assert pen_width(line) == pytest.approx(width, rel=0.12)
+    strokes = draw(by_hand(2, 0, np.random.default_rng(0)), (300, 300), (40, 30, 180, 240), width)
+    assert pen_width(strokes > 0.5) == pytest.approx(width, rel=0.2)
+
+
+@pytest.mark.parametrize("pen", [3, 5, 12, 40, 90])
+def test_every_pen_is_brought_to_the_usual_width_and_the_usual_is_left_alone(pen):
+    ink = draw(by_hand(3, 0, np.random.default_rng(0)), (300, 300), (60, 30, 150, 240), pen)
+    after = usual_pen(ink.astype(np.float64))
+    share = pen_width(after > 0.5) / extent(after > 0.5)
+    assert 0.85 * THIN < share < 1.15 * THICK
+    if THIN < pen_width(ink > 0.5) / extent(ink > 0.5) < THICK:
+        assert np.array_equal(after, ink)
+
+
+def test_a_line_looks_drawn_and_a_surface_does_not():
+    y, x = np.mgrid[:120, :120] - 60
+    ring = np.abs(np.hypot(x, y) - 40) < 7
+    assert looks_drawn(ring) and looks_drawn(np.abs(x) < 6) and looks_drawn(np.abs(x) < 15)
+    grid = (x % 12 == 0) | (y % 12 == 0)
+    wedge = (np.abs(x) < (y + 60) / 6) & (y > -60)
+    for surface in (np.hypot(x, y) < 40, (np.abs(x) < 40) & (np.abs(y) < 30), grid, wedge):
+        assert not looks_drawn(surface)
+
+
+def test_what_stands_out_by_less_than_fifteen_times_the_noise_or_four_grey_levels_is_no_ink():
+    rng = np.random.default_rng(0)
+    ink = draw(by_hand(3, 0, rng), (256, 256), (60, 30, 130, 190), 9)
+    for depth, noise, found in ((8, 0, True), (3, 0, False), (60, 1, True), (20, 8, False)):
+        page = 210 - depth * ink + noise * rng.standard_normal(ink.shape)
+        assert find_ink(page)[1] == found
+
+
+def test_the_squares_of_the_paper_are_told_from_ink_by_being_half_as_dark():
+    depth = np.zeros((256, 256))
+    depth[::20] = depth[:, ::20] = 0.3
+    assert not find_strokes(depth, 0.001)[1]
+    ink = draw(by_hand(2, 0, np.random.default_rng(0)), (256, 256), (60, 30, 130, 190), 9)
+    strokes, drawn = find_strokes(np.maximum(depth, ink), 0.001)
+    assert drawn
+    assert np.abs(strokes ^ (ink > 0.5)).sum() < 0.1 * ink.sum()
 
 
 def test_full_ink_is_the_common_tone_of_strokes_and_not_their_darkest_point():
     page = np.full((200, 200), 230.0)
     page[50:150, 50:80] = 90
     page[100:110, 60:70] = 20  # a blot
-    assert find_ink(page)[70:90, 60:70].min() == 1
-
-
-def test_a_dot_of_a_twentieth_of_the_page_is_a_stroke():
-    assert main_strokes(strokes(np.s_[50:60, 50:60])) is not None
-
-
-def test_ink_stands_out_from_its_page(seven):
-    "By more than a grey level, and it is either darker or lighter."
-    assert find_ink(np.where(seven < 100, 215.0, 230)) is not None
-    for page in (np.where(seven < 100, 228.5, 230), np.full((200, 200), 230.0)):
-        assert find_ink(page) is None
-    page = np.full((200, 200), 130.0)
-    page[30:80, 30:80] = 30
-    assert find_ink(page) is not None
-    page[100:148, 100:148] = 230  # nearly as much that is as much lighter
-    assert find_ink(page) is None
+    assert find_ink(page)[0][20:40, 12:15].min() == 1
 
 
 MODES = {
@@ -249,7 +353,7 @@ MODES = {
 
 def close(image, page) -> bool:
     "Whether the same 28x28 pixels are seen of both, but for rounding."
-    return (prepare(image).float() - prepare(page).float()).abs().mean() < 2
+    return (prepare(image).seen.float() - prepare(page).seen.float()).abs().mean() < 2
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -348,27 +452,52 @@ def test_a_reader_has_the_likeliest_temperature_and_refuses_its_share(digits, tr
     logits = predict_logits(model, images).double()
     draws = torch.Generator().manual_seed(0)
     labels = torch.multinomial((logits / true).softmax(1), 1, generator=draws)[:, 0]
-    reader = fit_reader(model, LabelledImages(images, labels, "digits"), refuse=0.1)
+    reader = fit_reader(model, digits.train, LabelledImages(images, labels, "digits"), refuse=0.1)
     best, *others = (
         F.cross_entropy(logits / (reader.temperature * factor), labels) for factor in (1, 0.98, 1.02)
     )
     assert best < min(others) and 0.7 < reader.temperature / true < 1.4
-    assert (logits.std(1) < reader.threshold).sum() == 30  # of 297
+    far = distances(embed(model, images), reader.centres, reader.whitening)
+    assert (far > reader.threshold).sum() == 30  # of 297
 
 
-def test_the_shipped_reader_is_the_calibration():
+def test_distances_are_scikit_learns_mahalanobis_distances(digits):
+    model, train, images = load_pretrained(), digits.train, digits.test.images[:50]
+    centres, whitening = class_statistics(model, train)
+    features = embed(model, train.images).double().numpy()
+    means = np.stack([features[train.labels.numpy() == digit].mean(0) for digit in range(10)])
+    fitted = EmpiricalCovariance(assume_centered=True).fit(features - means[train.labels.numpy()])
+    away = embed(model, images).double().numpy()[:, None] - means
+    theirs = np.sqrt(fitted.mahalanobis(away.reshape(-1, 32)).reshape(-1, 10).min(1))
+    ours = distances(embed(model, images), centres, whitening)
+    assert np.allclose(centres, means, atol=1e-5) and np.allclose(ours, theirs, rtol=0.01)
+
+
+def test_the_shipped_reader_is_the_calibration_and_knows_the_shipped_network(mnist):
     (row,) = read_rows(results_path("calibration"))
     reader = load_reader()
     assert [reader.temperature, reader.threshold] == [float(row["temperature"]), float(row["threshold"])]
+    for stored, fresh in zip(reader[3:], class_statistics(reader.model, mnist.train)):
+        assert torch.allclose(stored, fresh, atol=2e-3 * fresh.abs().max().item())
 
 
-def test_a_reading_is_tempered_refused_below_the_threshold_and_blank_without_ink(digits):
+def test_a_reader_is_written_so_that_it_reads_the_same(tmp_path, monkeypatch):
+    reader = load_reader()
+    path = tmp_path / "reader.json"
+    write_reader(reader, path)
+    assert json.loads(path.read_text()) == json.loads(pretrained_path().with_name("reader.json").read_text())
+
+
+def test_a_reading_is_tempered_refused_beyond_the_threshold_and_blank_without_ink(digits):
     seen = torch.cat([digits.test.images[:9], torch.zeros(1, 28, 28, dtype=torch.uint8)])
-    logits = predict_logits(load_pretrained(), seen)
-    least = logits[:9].std(1).sort().values[4].item()  # the fifth is just believed
-    readings = read_prepared(seen, Reader(load_pretrained(), 2.0, least))
-    for reading, image, row in zip(readings[:9], seen, logits):
-        believed = row.std().item() >= least
+    reader, logits = load_reader(), predict_logits(load_pretrained(), seen)
+    far = distances(embed(reader.model, seen), reader.centres, reader.whitening)
+    most = far[:9].sort().values[4].item()  # the fifth is just believed
+    prepared = [Prepared(image, bool(image.any())) for image in seen]
+    readings = read_prepared(prepared, reader._replace(temperature=2.0, threshold=most))
+    assert read_prepared([Prepared(seen[0], False)], reader)[0].remark == "not drawn with a pen"
+    for reading, image, row, distance in zip(readings[:9], seen, logits, far):
+        believed = distance.item() <= most
         assert reading.digit == (row.argmax().item() if believed else None)
         assert reading.remark == ("" if believed else "does not look like a digit")
         assert torch.allclose(reading.probabilities, (row / 2).softmax(0)) and torch.equal(
@@ -380,8 +509,90 @@ def test_a_reading_is_tempered_refused_below_the_threshold_and_blank_without_ink
 
 def test_who_brings_a_reader_is_answered_by_it(seven):
     reader = load_reader()
-    assert read_digit(seven, reader._replace(threshold=1e9)).digit is None
+    assert read_digit(seven, reader._replace(threshold=0)).digit is None
     assert read_digit(seven, reader).digit == read_digit(seven).digit == 7
+
+
+# By the kinds of trouble
+
+
+@pytest.mark.parametrize("kind", TROUBLES, ids=lambda kind: kind.__name__)
+def test_every_kind_of_trouble_is_read(kind):
+    "Small figures of what the results show by the hundred; the strokes owe nothing to MNIST."
+    rng = np.random.default_rng(2)
+    readings = [
+        (digit, read_digit(kind(by_hand(digit, digit, rng), rng)).digit) for digit in (2, 3, 5, 6, 8, 9)
+    ]
+    assert sum(answer == digit for digit, answer in readings) >= 5, readings
+    assert sum(answer not in (digit, None) for digit, answer in readings) <= 1, readings
+
+
+@pytest.mark.parametrize("level", [12, 34])
+def test_levels_of_paper_under_a_sheet_make_no_confident_answer(level):
+    "A sheet on a table, without any digit: all the ink that there is are its four edges."
+    page = np.full((500, 400), 75 + level, np.uint8)
+    page[60:440, 50:340] = 222
+    assert read_digit(page).digit is None
+
+
+def test_filled_shapes_scenes_blank_pages_and_noise_are_refused():
+    rng = np.random.default_rng(12)
+    for pictures, least in (
+        (filled_shapes(30, rng), 28),
+        (scenes(20, rng), 17),
+        (empty_pages(30, rng), 30),
+        (noise_pages(30, rng), 30),
+    ):
+        readings = read_digit(pictures)
+        assert sum(r.digit is None and r.remark != "" for r in readings) >= least
+
+
+MAKERS = {
+    "1": lambda a: Image.fromarray(a > 127),
+    "L": Image.fromarray,
+    "I": lambda a: Image.fromarray(a.astype(np.int32) * 9),
+    "F": lambda a: Image.fromarray(a.astype(np.float32) - 128),
+    "I;16": lambda a: Image.fromarray(a.astype(np.uint16) * 257),
+    "LAB": lambda a: Image.merge("LAB", [Image.fromarray(a)] * 3),
+    "La": lambda a: Image.fromarray(a).convert("LA").convert("La"),
+    "RGBa": lambda a: Image.fromarray(a).convert("RGBA").convert("RGBa"),
+    "PA": lambda a: Image.fromarray(a).convert("P").convert("PA"),
+} | {
+    mode: lambda a, mode=mode: Image.fromarray(a).convert("RGB").convert(mode)
+    for mode in ("P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LA")
+}
+FILLS = {
+    "constant": lambda rng, shape: np.full(shape, rng.integers(256)),
+    "noise": lambda rng, shape: rng.integers(0, 256, shape),
+    "extremes": lambda rng, shape: 255 * rng.integers(0, 2, shape),
+    "a spot": lambda rng, shape: 255 * (np.arange(np.prod(shape)) == 3).reshape(shape),
+    "a ramp": lambda rng, shape: np.linspace(0, 255, np.prod(shape)).reshape(shape),
+}
+SIDES = st.one_of(st.integers(1, 40), st.sampled_from([400, 800, 1600]))
+
+
+@given(SIDES, SIDES, st.sampled_from(sorted(MAKERS)), st.sampled_from(sorted(FILLS)), st.integers(0, 2**32))
+@settings(max_examples=120, deadline=None)
+def test_no_picture_gives_a_traceback(width, height, mode, fill, seed):
+    "Of whatever size, mode and content: 28x28 pixels, or one sentence where it is too small."
+    content = FILLS[fill](np.random.default_rng(seed), (height, width)).astype(np.uint8)
+    try:
+        seen = prepare(MAKERS[mode](content)).seen
+    except InputError as error:
+        assert min(width, height) < SMALLEST and "pixels: expected" in str(error)
+        return
+    assert seen.shape == (28, 28) and seen.dtype == torch.uint8 and min(width, height) >= SMALLEST
+    if fill == "constant":
+        assert not seen.any()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-30])
+@pytest.mark.filterwarnings("error")
+def test_floats_that_no_camera_makes(value, seven):
+    page = seven.astype(np.float32) / 255
+    prepare(Image.fromarray(np.full_like(page, value)))
+    page[3, 4] = value
+    prepare(Image.fromarray(page))
 
 
 def test_photographs_are_read(mnist):
@@ -392,12 +603,6 @@ def test_photographs_are_read(mnist):
         readings = read_digit(list(photos))
         assert sum(r.digit == label for r, label in zip(readings, labels)) >= 58
         assert all(0.99 < r.probabilities.sum() < 1.01 and r.seen.dtype == torch.uint8 for r in readings)
-
-
-def test_blank_pages_and_noise_are_refused():
-    rng = np.random.default_rng(12)
-    readings = read_digit(empty_pages(30, rng) + noise_pages(30, rng))
-    assert sum(r.digit is None and r.remark != "" for r in readings) >= 57
 
 
 def test_reading_one_file_is_quick(tmp_path, mnist):
@@ -423,19 +628,22 @@ def test_predict_prints_a_table_json_and_the_picture_it_saw(run, tmp_path, seven
     assert 0.5 < records[0]["probability"] <= 1 and f"{records[0]['probability']:.1%}" in first
 
 
-def test_one_bad_file_among_a_thousand(run, tmp_path, seven):
+def test_one_bad_file_among_a_hundred(run, tmp_path, seven):
     content = io.BytesIO()
     Image.fromarray(seven).save(content, "PNG")
-    names = [f"{i:03}.png" for i in range(1000)]
+    names = [f"{i:02}.png" for i in range(100)]
     for name in names:
         (tmp_path / name).write_bytes(content.getvalue())
-    (tmp_path / names[500]).write_bytes(content.getvalue()[:50])
+    (tmp_path / names[50]).write_bytes(content.getvalue()[:50])
     done = run("predict", "--json", *names)
-    assert done.returncode == 2 and done.stderr.count("mnist-nb: ") == 1 and "500.png" in done.stderr
+    assert done.returncode == 2 and done.stderr.count("mnist-nb: ") == 1 and "50.png" in done.stderr
     records = json.loads(done.stdout)
     assert [r["file"] for r in records] == names
-    assert [r["digit"] for r in records] == [None if i == 500 else 7 for i in range(1000)]
-    assert records[500]["error"] and records[0]["error"] is None
+    assert [r["digit"] for r in records] == [None if i == 50 else 7 for i in range(100)]
+    assert records[50]["error"] and records[0]["error"] is None
+    lines = run("predict", *names[48:52]).stdout.splitlines()[1:]
+    assert [line.split()[:2] for line in lines] == [[n, "-" if n == "50.png" else "7"] for n in names[48:52]]
+    assert lines[2].endswith("not read")
 
 
 MISTAKES = {
@@ -469,8 +677,11 @@ def test_calibrate_fits_on_the_fold_that_the_run_held_out(data, tmp_path, more):
     seed = load_weights(pretrained_path())[1]["seed"]
     facts = {"recipe": more | PRESETS["default"].record(), "seed": seed, "scored_on": "valid"}
     save_weights(load_pretrained(), tmp_path / "valid.safetensors", facts)
-    row, (_, held) = calibrate(data.train, tmp_path / "valid.safetensors"), hold_out(data.train, seed)
-    reader = fit_reader(load_pretrained(), held)
+    row, reader, held = calibrate(data.train, tmp_path / "valid.safetensors")
+    rest, expected = hold_out(data.train, seed)
+    assert torch.equal(held.images, expected.images)
+    fitted = fit_reader(load_pretrained(), rest, held)
+    assert fitted[1:3] == reader[1:3] and torch.equal(fitted.centres, reader.centres)
     assert (row["temperature"], row["threshold"]) == (
         round(reader.temperature, 5),
         round(reader.threshold, 5),
@@ -487,7 +698,14 @@ def test_calibrate_fits_on_the_fold_that_the_run_held_out(data, tmp_path, more):
 def test_the_results_keep_what_is_promised():
     rows = {row["pictures"]: row for row in read_rows(results_path("photographs"))}
     for name in ("dark ink on light paper", "light ink on dark paper"):
-        assert float(rows[name]["lost"]) <= 0.7 and rows[name]["count"] == "2000"
-    assert all(float(rows[name]["refused"]) >= 95 for name in ("blank pages", "noise"))
-    assert float(rows["test images as they are"]["refused"]) <= 0.5
-    assert rows["scikit-learn's 8x8 digits"]["count"] == "1797"
+        assert float(rows[name]["right"]) >= 99.55 and rows[name]["count"] == "2000"
+    for name, least in (("blank pages", 100), ("noise", 100), ("scenes", 90), ("filled shapes", 95)):
+        assert float(rows[name]["refused"]) >= least
+    assert float(rows["test images, prepared"]["refused"]) <= 0.5
+    assert abs(float(rows["test images, prepared"]["lost"])) <= 0.05
+    small = rows["scikit-learn's 8x8 digits"]
+    assert small["count"] == "1797" and float(small["right"]) >= 96.6
+    kinds = [row for row in read_rows(results_path("kinds")) if row["pipeline"] == "now"]
+    for row in kinds[: len(TROUBLES)]:
+        assert row["count"] == "100" and float(row["wrong"]) <= 2
+        assert float(row["wrong"]) + float(row["refused"]) <= 10

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from .. import handwriting
 from ..data import FOLDS, DigitData, LabelledImages, center_digit, hold_out
-from ..handwriting import Reader, distances, fit_reader, prepare, read_page, read_prepared
+from ..handwriting import Prepared, Reader, distances, fit_reader, prepare, read_page, read_prepared
 from ..interpret import embed
 from ..metrics import Evaluation, calibration_error, evaluate
 from ..model import load_weights, predict_logits, pretrained_path
@@ -33,6 +33,7 @@ from mnist_nb.photographs import (
     draw,
     empty_pages,
     filled_shapes,
+    gives_back,
     letters,
     noise_pages,
     path_of,
@@ -46,15 +47,15 @@ from ..train import PLAIN_RECIPE, as_recipe, fit
 # %% ../../nbs/experiments/09_reading.ipynb #4501cdb3
 def see(
     pictures: Iterable,  # arrays, or the contents of picture files
-) -> Tensor:  # uint8 [N, 28, 28]
+) -> list[Prepared]:
     "What the network sees of each."
     opened = (Image.open(io.BytesIO(p)) if isinstance(p, bytes) else p for p in pictures)
-    return torch.stack([prepare(picture) for picture in opened])
+    return [prepare(picture) for picture in opened]
 
 # %% ../../nbs/experiments/09_reading.ipynb #c60e1911
 def summary(
     name: str,  # what the pictures are
-    seen: Tensor,  # uint8 [N, 28, 28]
+    seen: list[Prepared],
     reader: Reader,  # the network, and when it refuses
     labels: Tensor | None = None,  # int64 [N], where there are any
     clean: float | None = None,  # percent; right among the same digits as MNIST has them
@@ -84,9 +85,7 @@ def photograph_rows(
     clean = round(evaluate(reader.model, some).accuracy, 3)
     seen = [see(photograph(image, rng)) for image in tqdm(some.images, desc="photographs")]
     names = ("dark ink on light paper", "light ink on dark paper")
-    return [
-        summary(name, part, reader, some.labels, clean) for name, part in zip(names, torch.stack(seen, 1))
-    ]
+    return [summary(name, part, reader, some.labels, clean) for name, part in zip(names, zip(*seen))]
 
 # %% ../../nbs/experiments/09_reading.ipynb #7f75f216
 def pen_paths(
@@ -96,10 +95,12 @@ def pen_paths(
 ) -> tuple[list[list[np.ndarray]], Tensor]:  # strokes as `draw` takes them; int64 [count], their labels
     "By turns the path of one of MNIST's digits, and of one that a hand writes."
     paths, labels = [], []
-    for i in range(count // 2):
-        chosen, digit = int(rng.integers(len(images.labels))), i % 10
-        paths += [path_of(images.images[chosen]), by_hand(digit, int(rng.integers(HANDS)), rng)]
-        labels += [int(images.labels[chosen]), digit]
+    while len(paths) < count:
+        chosen, digit = int(rng.integers(len(images.labels))), len(paths) // 2 % 10
+        path = path_of(images.images[chosen])
+        if gives_back(path, images.images[chosen]):
+            paths += [path, by_hand(digit, int(rng.integers(HANDS)), rng)]
+            labels += [int(images.labels[chosen]), digit]
     return paths, torch.tensor(labels)
 
 
@@ -145,12 +146,12 @@ WITHOUT = {  # each step: what it is called in `handwriting`, and what stands in
 def see_without(
     step: str,  # a key of `WITHOUT`
     pages: Iterable[np.ndarray],  # as `read_page` gives them
-) -> Tensor:  # uint8 [N, 28, 28]
+) -> list[Prepared]:
     "What the network sees when a step is left out."
     with ExitStack() as stack:
         stack.enter_context(patch.object(handwriting, "read_page", lambda page: page))
         stack.enter_context(patch.object(handwriting, *WITHOUT[step]))
-        return torch.stack([prepare(page) for page in pages])
+        return [prepare(page) for page in pages]
 
 
 def step_rows(
@@ -160,13 +161,16 @@ def step_rows(
     seed: int = 1,
 ) -> list[dict[str, str | float]]:  # percent right, wrong, refused for each step left out and each kind
     "Leave out one step at a time."
-    rows = []
-    for number, kind in enumerate(tqdm(TROUBLES, desc="steps")):
-        rng = np.random.default_rng([seed, number])
+    rows, rng = [], np.random.default_rng(seed)
+    files = [photograph(image, rng)[i % 2] for i, image in enumerate(images.images[:count])]
+    pages = [read_page(Image.open(io.BytesIO(file))) for file in files]
+    sets = {"photographs": (pages, images.labels[:count])}
+    for kind in TROUBLES:
         paths, labels = pen_paths(images, count, rng)
-        pages = [read_page(kind(path, rng)) for path in paths]
+        sets[kind.__name__.replace("_", " ")] = [read_page(kind(path, rng)) for path in paths], labels
+    for name, (pages, labels) in tqdm(sets.items(), desc="steps"):
         for step in WITHOUT:
-            row = summary(kind.__name__.replace("_", " "), see_without(step, pages), reader, labels)
+            row = summary(name, see_without(step, pages), reader, labels)
             rows.append(
                 {"without": step} | {key: row[key] for key in ("pictures", "count", "wrong", "refused")}
             )
@@ -174,11 +178,12 @@ def step_rows(
 
 # %% ../../nbs/experiments/09_reading.ipynb #f3d70a92
 def strangeness(
-    seen: Tensor,  # uint8 [N, 28, 28]
+    prepared: list[Prepared],
     reader: Reader,
 ) -> dict[str, Tensor]:  # float32 [N] by measure; larger is stranger
-    "Three numbers by which a picture might be refused; where there is no ink, all are infinite."
-    logits, blank = predict_logits(reader.model, seen), ~seen.bool().flatten(1).any(1)
+    "Three numbers by which a picture might be refused; where no pen has drawn, all are infinite."
+    seen = torch.stack([one.seen for one in prepared])
+    logits, blank = predict_logits(reader.model, seen), torch.tensor([not one.drawn for one in prepared])
     far = distances(embed(reader.model, seen), reader.centres, reader.whitening)
     measures = {"spread": -logits.std(1), "energy": -logits.logsumexp(1), "distance": far}
     return {name: values.masked_fill(blank, torch.inf) for name, values in measures.items()}
@@ -213,7 +218,7 @@ def refusal_rows(
         "filled shapes": filled_shapes(count, rng),
     }
     pages = {name: [read_page(picture) for picture in pictures] for name, pictures in kinds.items()}
-    digits, rows = strangeness(held.images, reader), []
+    digits, rows = strangeness([Prepared(image, True) for image in held.images], reader), []
     for step, looks in (("can a pen have drawn it?", "no"), ("all steps", "yes")):
         others = {name: strangeness(see_without(step, each), reader) for name, each in pages.items()}
         for measure, values in digits.items():
@@ -236,7 +241,9 @@ def study_photographs(
     small, test = load_digits(), data.test
     grey = (255 - small.images * (255 / 16)).round().astype(np.uint8)
     rows.append(summary("scikit-learn's 8x8 digits", see(list(grey)), reader, torch.from_numpy(small.target)))
-    rows.append(summary("test images as they are", test.images, reader, test.labels))
+    rows.append(
+        summary("test images as they are", [Prepared(i, True) for i in test.images], reader, test.labels)
+    )
     clean = round(evaluate(reader.model, test).accuracy, 3)
     rows.append(summary("test images, prepared", see(test.images), reader, test.labels, clean))
     kinds = {"blank pages": empty_pages(300, rng), "noise": noise_pages(300, rng), "letters": letters()[0]}
