@@ -143,29 +143,38 @@ def read_page(
         return grey_page(upright)
 
 # %% ../nbs/07_handwriting.ipynb #e74e14d2
+def closing(
+    page: np.ndarray,  # float [h, w], or [h]: grey levels
+    brush: int,  # pixels, odd; the side of a square
+) -> np.ndarray:  # float, of the same shape
+    "The page, with all that is darker than around it and narrower than the brush painted over."
+    from scipy import ndimage
+
+    half = brush // 2
+    wide = ndimage.grey_closing(np.pad(page, half, mode="edge"), (brush,) * page.ndim)
+    return wide[(slice(half, -half),) * page.ndim]
+
+
 def brushed(
     page: np.ndarray,  # float [h, w], grey levels
     brush: int,  # pixels, odd; the side of a square
 ) -> np.ndarray:  # float [h, w]
-    "The page, with all that is darker than around it and narrower than the brush painted over."
-    from scipy import ndimage
-
-    page, half = np.pad(page, 1, mode="edge"), brush // 2
-    for side in (page[0], page[-1], page[:, 0], page[:, -1]):  # ink may run into the rim, or along it
-        side[:] = ndimage.grey_closing(np.pad(side, brush, mode="edge"), 3 * half)[brush:-brush]
-    page = ndimage.grey_closing(np.pad(page, half, mode="edge"), (brush, brush))
-    return page[half + 1 : -half - 1, half + 1 : -half - 1]
+    "A closing, first along the rim, so that a stroke that runs into the rim is painted over, too."
+    page = np.pad(page, 1, mode="edge")
+    for side in (page[0], page[-1], page[:, 0], page[:, -1]):
+        side[:] = closing(side, 3 * (brush // 2))
+    return closing(page, brush)[1:-1, 1:-1]
 
 # %% ../nbs/07_handwriting.ipynb #b7f607ee
-BRUSHES = (7, 13, 23, 43, 75, 127)  # pixels of a page
+BRUSHES = (7, 15, 31, 63, 127)  # pixels of a page
 
 
 def covered(
     page: np.ndarray,  # float [h, w], grey levels
-) -> np.ndarray:  # float [6], grey levels
+) -> np.ndarray:  # float [5], grey levels
     "How much darkness each brush paints over, the mean of the page."
-    small = page[::2, ::2]  # for speed
-    return np.array([(brushed(small, brush // 2) - small).mean() for brush in BRUSHES])
+    small = page[::3, ::3]  # for speed
+    return np.array([(closing(small, brush // 3 | 1) - small).mean() for brush in BRUSHES])
 
 
 def dark_on_light(
@@ -187,10 +196,11 @@ def ink_depth(
     from scipy import ndimage
 
     page, brush = dark_on_light(ndimage.gaussian_filter(page, 0.7))
-    paper = np.maximum(brushed(page, brush), 20)  # in the deepest black nothing can be compared
-    depth = 1 - page / paper
+    paper = brushed(page, brush)
+    light = np.maximum(paper, 20)  # in the deepest black shares mean nothing
+    depth = (paper - page) / light
     noise = max(3 * np.median(np.abs(page - ndimage.uniform_filter(page, 3))), 0.2)  # of a grey level
-    return depth - np.quantile(depth, 0.25), float(noise / np.median(paper))
+    return depth - np.quantile(depth, 0.25), float(noise / np.median(light))
 
 # %% ../nbs/07_handwriting.ipynb #02303e82
 def box(
@@ -233,6 +243,8 @@ def digit_pieces(
     pieces = [labels == number for number in np.flatnonzero(mass > mass[1:].max() / 50) if number]
     pieces = [piece for piece in pieces if not is_stray(piece)] or pieces
     kept = max(pieces, key=lambda piece: depth[piece].sum())
+    if len(pieces) == 1:
+        return kept
     far, size, tone = ndimage.distance_transform_edt(~kept), extent(kept), np.quantile(depth[kept], 0.75)
     for piece in pieces:
         if far[piece].min() < 0.2 * size and np.quantile(depth[piece], 0.9) > 0.4 * tone:
