@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
+from snapshots import snapshot
 
 from mnist_nb.data import load_mnist
 from mnist_nb.experiments.reading import (
@@ -19,6 +20,7 @@ from mnist_nb.experiments.reading import (
 )
 from mnist_nb.handwriting import Reader, class_statistics, load_reader
 from mnist_nb.model import load_pretrained, pretrained_path
+from mnist_nb.photographs import TROUBLES
 from mnist_nb.runs import machine
 from mnist_nb.support import InputError, read_rows, results_path, write_rows
 
@@ -42,7 +44,10 @@ def photographs():
     rows = study_photographs(data, reader)
     write_rows(results_path("photographs"), rows)
     kept = [row for row in read_rows(results_path("kinds")) if row["pipeline"] != "now"]
-    now = [{"pipeline": "now"} | row | {"seed": 0} | made for row in kind_rows(data.test, reader)]
+    now = [
+        {"pipeline": "now"} | row | {"seed": 0} | made
+        for row in kind_rows(data.test, reader, (*TROUBLES, snapshot))
+    ]
     write_rows(results_path("kinds"), kept + now)
     print_rows(rows + now)
 

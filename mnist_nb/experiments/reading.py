@@ -9,7 +9,7 @@ __all__ = ['WITHOUT', 'see', 'summary', 'photograph_rows', 'pen_paths', 'plainly
 # %% ../../nbs/experiments/09_reading.ipynb #9e5197b1
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
@@ -116,12 +116,13 @@ def plainly(
 def kind_rows(
     images: LabelledImages,  # whose digits are redrawn
     reader: Reader,  # the network, and when it refuses
+    kinds: Sequence[Callable] = TROUBLES,  # each makes a picture from strokes and a random generator
     count: int = 100,  # of each kind
     seed: int = 0,
 ) -> list[dict]:  # a row for each kind, as `summary` gives it
     "Each kind of trouble, read."
     rows = []
-    for number, kind in enumerate(tqdm(TROUBLES, desc="kinds")):
+    for number, kind in enumerate(tqdm(kinds, desc="kinds")):
         rng = np.random.default_rng([seed, number])
         paths, labels = pen_paths(images, count, rng)
         plain = predict_logits(reader.model, torch.stack([plainly(path) for path in paths])).argmax(1)

@@ -1,8 +1,10 @@
 """Photographs of one handwritten digit, as somebody with a phone would take them: `snapshot(strokes, rng)`.
 
-The scene is worked out in linear light, straight in the picture's own pixels: the strokes go through the
-page's homography, ink is the distance to them, and each pixel mapped back finds rulings and sheet edges.
+The second generator: written by another, who saw neither the pipeline nor its first generator, and run once,
+after both were frozen. The scene is worked out in linear light, straight in the picture's own pixels: strokes
+go through the page's homography, ink is the distance to them, and pixels mapped back find rulings and edges.
 """
+
 import io
 from collections import namedtuple
 
@@ -14,25 +16,44 @@ Array, Random, Shape = np.ndarray, np.random.Generator, tuple[int, int]
 Pen = namedtuple("Pen", "share width ratio opacity uneven gaps nib grain")  # width in mm, ratio to height
 Paper = namedtuple("Paper", "share colour fibre streak flecks")
 KINDS: dict[str, dict] = {
-    "pen": {"ballpoint": Pen(3, (0.35, 0.7), (0.02, 0.07), (0.75, 0.95), 0.16, 0.6, 0, 0),
-            "gel": Pen(2, (0.4, 0.8), (0.022, 0.085), (0.9, 1.0), 0.04, 0, 0, 0),
-            "fountain": Pen(1.5, (0.4, 1.0), (0.03, 0.09), (0.8, 0.97), 0.07, 0, 0.6, 0),
-            "pencil": Pen(2.5, (0.5, 1.0), (0.024, 0.09), (0.5, 0.9), 0.14, 0, 0, 0.6),
-            "felt": Pen(2, (0.8, 2.0), (0.045, 0.12), (0.85, 1.0), 0.05, 0, 0, 0.08),
-            "marker": Pen(1.5, (2.5, 5.5), (0.07, 0.15), (0.85, 1.0), 0.03, 0, 0.2, 0.1)},
-    "pale pen": {"chalk": Pen(1, (6, 10), (0.05, 0.13), (0.6, 0.95), 0.08, 0, 0, 0.8),
-                 "white pen": Pen(1, (0.8, 1.6), (0.035, 0.1), (0.75, 0.98), 0.06, 0.2, 0, 0.15)},
-    "ink": {"black": (26, 26, 31), "blue": (32, 52, 145), "dark green": (20, 82, 56), "red": (188, 36, 42),
-            "grey": (88, 88, 94)},
-    "paper": {"white": Paper(5, (241, 241, 239), 0.008, 0, 0), "cream": Paper(2, (245, 235, 210), 0.01, 0, 0),
-              "sticky": Paper(1.5, (252, 228, 118), 0.008, 0, 0),
-              "grey": Paper(2, (206, 204, 196), 0.02, 0, 0.002),
-              "kraft": Paper(1, (191, 152, 108), 0.035, 0.03, 0.003)},
+    "pen": {
+        "ballpoint": Pen(3, (0.35, 0.7), (0.02, 0.07), (0.75, 0.95), 0.16, 0.6, 0, 0),
+        "gel": Pen(2, (0.4, 0.8), (0.022, 0.085), (0.9, 1.0), 0.04, 0, 0, 0),
+        "fountain": Pen(1.5, (0.4, 1.0), (0.03, 0.09), (0.8, 0.97), 0.07, 0, 0.6, 0),
+        "pencil": Pen(2.5, (0.5, 1.0), (0.024, 0.09), (0.5, 0.9), 0.14, 0, 0, 0.6),
+        "felt": Pen(2, (0.8, 2.0), (0.045, 0.12), (0.85, 1.0), 0.05, 0, 0, 0.08),
+        "marker": Pen(1.5, (2.5, 5.5), (0.07, 0.15), (0.85, 1.0), 0.03, 0, 0.2, 0.1),
+    },
+    "pale pen": {
+        "chalk": Pen(1, (6, 10), (0.05, 0.13), (0.6, 0.95), 0.08, 0, 0, 0.8),
+        "white pen": Pen(1, (0.8, 1.6), (0.035, 0.1), (0.75, 0.98), 0.06, 0.2, 0, 0.15),
+    },
+    "ink": {
+        "black": (26, 26, 31),
+        "blue": (32, 52, 145),
+        "dark green": (20, 82, 56),
+        "red": (188, 36, 42),
+        "grey": (88, 88, 94),
+    },
+    "paper": {
+        "white": Paper(5, (241, 241, 239), 0.008, 0, 0),
+        "cream": Paper(2, (245, 235, 210), 0.01, 0, 0),
+        "sticky": Paper(1.5, (252, 228, 118), 0.008, 0, 0),
+        "grey": Paper(2, (206, 204, 196), 0.02, 0, 0.002),
+        "kraft": Paper(1, (191, 152, 108), 0.035, 0.03, 0.003),
+    },
     "chalk": {"black": Paper(1, (50, 55, 55), 0.04, 0.12, 0), "green": Paper(1, (42, 72, 58), 0.04, 0.1, 0)},
     "white pen": {"black": Paper(1, (40, 39, 42), 0.06, 0, 0), "navy": Paper(1, (40, 44, 60), 0.06, 0, 0)},
     "ruling": {"blue": (150, 170, 205), "grey": (165, 165, 165), "red": (215, 140, 150)},
-    "table": {"oak": (178, 134, 92), "walnut": (94, 64, 46), "desk": (128, 130, 134), "slate": (52, 50, 52),
-              "pale desk": (222, 221, 218), "cloth": (70, 92, 128)}}
+    "table": {
+        "oak": (178, 134, 92),
+        "walnut": (94, 64, 46),
+        "desk": (128, 130, 134),
+        "slate": (52, 50, 52),
+        "pale desk": (222, 221, 218),
+        "cloth": (70, 92, 128),
+    },
+}
 
 
 def _pick(rng: Random, kind: str) -> tuple[str, tuple]:
@@ -69,7 +90,7 @@ def _noise(rng: Random, shape: Shape, *sigma: float) -> Array:
     field = rng.standard_normal(tuple(np.ceil(shape / step).astype(int) + 3), dtype=np.float32)
     field = ndimage.gaussian_filter(field, sigma / step, truncate=3)
     field /= max(float(field.std()), 1e-6)
-    return _grow(field, shape) if step.max() > 1 else field[:shape[0], :shape[1]]
+    return _grow(field, shape) if step.max() > 1 else field[: shape[0], : shape[1]]
 
 
 def _wave(rng: Random, length: int, sigma: float) -> Array:
@@ -143,10 +164,14 @@ def _rulings(x: Array, y: Array, mm: float, rng: Random) -> Array:
 def _table(x: Array, y: Array, spots: tuple, room: float, mm: float, rng: Random) -> tuple[Array, Array]:
     """Where the table shows beside one or two edges of the sheet, and its colour in the sheet's shadow."""
     down, across = x.shape[0] // 2, x.shape[1] // 2
-    ends = [(x, -1, x[down, 0], x[spots].min()), (x, 1, x[down, -1], x[spots].max()),
-            (y, -1, y[0, across], y[spots].min()), (y, 1, y[-1, across], y[spots].max())]
+    ends = [
+        (x, -1, x[down, 0], x[spots].min()),
+        (x, 1, x[down, -1], x[spots].max()),
+        (y, -1, y[0, across], y[spots].min()),
+        (y, 1, y[-1, across], y[spots].max()),
+    ]
     ends, out = [end for end in ends if end[1] * (end[2] - end[3]) > 2 * room], np.full_like(x, -1e6)
-    for k in rng.permutation(len(ends))[:rng.integers(1, 3)]:
+    for k in rng.permutation(len(ends))[: rng.integers(1, 3)]:
         field, side, border, edge = ends[k]
         cut = edge + side * room + rng.random() * (border - edge - side * room)
         out = np.maximum(out, side * (field - np.float32(cut)))
@@ -178,8 +203,10 @@ def _shadow(x: Array, y: Array, rng: Random) -> Array:
     way, reach, thick = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.45), rng.uniform(0.08, 0.25)
     far = x * np.cos(way) + y * np.sin(way) - reach
     side = y * np.cos(way) - x * np.sin(way) - rng.uniform(-0.3, 0.3)
-    fingers = [np.hypot(np.minimum(far - tip, 0), side - s * thick) - 0.3 * thick
-               for s, tip in zip((-0.9, -0.3, 0.3, 0.9), rng.uniform(0, 0.15, 4))]
+    fingers = [
+        np.hypot(np.minimum(far - tip, 0), side - s * thick) - 0.3 * thick
+        for s, tip in zip((-0.9, -0.3, 0.3, 0.9), rng.uniform(0, 0.15, 4))
+    ]
     edge = np.min(fingers, 0) if rng.random() < 0.5 else np.maximum(-far, np.abs(side) - thick)
     return 1 - rng.uniform(0.15, 0.5) * _step(-edge / _span(rng, 0.008, 0.05))[..., None]
 
@@ -209,7 +236,7 @@ def _lens(scene: Array, sigma: float, smear: Array) -> Array:
     scene, pad = ndimage.gaussian_filter(scene, sigma, axes=(0, 1), truncate=3), int(np.abs(smear).max()) + 1
     padded, (tall, wide) = np.pad(scene, ((pad, pad), (pad, pad), (0, 0)), mode="edge"), scene.shape[:2]
     stops = np.rint(np.linspace(-0.5, 0.5, pad)[:, None] * smear).astype(int) + pad
-    return sum(padded[i:i + tall, j:j + wide] for i, j in stops) / np.float32(pad) if pad > 2 else scene
+    return sum(padded[i : i + tall, j : j + wide] for i, j in stops) / np.float32(pad) if pad > 2 else scene
 
 
 def _compose(strokes: list[Array], rng: Random) -> tuple[Array, float]:
@@ -242,7 +269,7 @@ def _compose(strokes: list[Array], rng: Random) -> tuple[Array, float]:
         scene += share * (table - scene)
     scene, blank = scene * light, blank * light[spots]
     if rng.random() < 0.25:
-        bells = [np.exp(-((np.arange(n) / n - rng.random()) / rng.uniform(0.08, 0.3)) ** 2) for n in shape]
+        bells = [np.exp(-(((np.arange(n) / n - rng.random()) / rng.uniform(0.08, 0.3)) ** 2)) for n in shape]
         glare = _span(rng, 0.05, 0.4) * np.sqrt(np.median(blank)) * np.outer(*bells)[..., None]
         scene, blank = scene + glare, blank + glare[spots]
     gain = rng.uniform(0.35, 0.95) * (np.mean(paper.colour) / 240) ** 1.5 / np.median(blank)
