@@ -13,7 +13,7 @@ from mnist_nb.support import read_rows, results_path
 from mnist_nb.train import as_recipe
 
 # whose refusals the card tells
-KINDS = ("blank pages", "noise", "letters", "scenes", "test images as they are")
+KINDS = ("blank pages", "noise", "letters", "scenes", "filled shapes", "test images, prepared")
 CARD = pretrained_path().with_name("README.md")
 
 
@@ -51,6 +51,9 @@ def render() -> str:
     interval = binomtest(round(100 * facts["accuracy"]["mnist"]), 10_000).proportion_ci(method="wilson")
     recipe = as_recipe(facts["recipe"], "the shipped recipe").record()
     photographs = pictures["dark ink on light paper"]
+    *kinds, second = (row for row in read_rows(results_path("kinds")) if row["pipeline"] == "now")
+    wrong = [float(row["wrong"]) for row in kinds]
+    given = [100 - float(row["wrong"]) - float(row["refused"]) for row in (*kinds, second)]
     values = facts | seeds() | {
         "accuracy": facts["accuracy"]["mnist"], "fraction": facts["accuracy"]["mnist"] / 100,
         "rotation": recipe["rotation"], "photographs": float(photographs["right"]),
@@ -59,6 +62,8 @@ def render() -> str:
         "sklearn": float(pictures["scikit-learn's 8x8 digits"]["right"]),
         "count": int(photographs["count"]), "clean": float(photographs["clean"]),
         "before": float(calibration["error_before"]), "after": float(calibration["error_after"]),
+        "kinds": len(kinds), "least": min(given[:-1]), "most": max(wrong), "second": given[-1],
+        "second_wrong": float(second["wrong"]), "second_refused": float(second["refused"]),
         **{kind.split()[0]: float(pictures[kind]["refused"]) for kind in KINDS},
     }  # fmt: skip
     return Path(__file__).with_name("card.md").read_text(encoding="utf-8").format(**values)

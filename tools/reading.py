@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import torch
-from snapshots import snapshot
 
 from mnist_nb.data import load_mnist
 from mnist_nb.experiments.reading import (
@@ -40,6 +39,8 @@ def calibration(*weights: str):
 
 def photographs():
     "A few minutes; in `kinds`, what an earlier pipeline read is kept."
+    from snapshots import snapshot
+
     data, reader, made = load_mnist("mnist"), load_reader(), machine(torch.device("cpu"))
     rows = study_photographs(data, reader)
     write_rows(results_path("photographs"), rows)
