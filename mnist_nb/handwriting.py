@@ -9,6 +9,7 @@ __all__ = ['Prepared', 'prepare', 'Reader', 'load_reader', 'class_statistics', '
 # %% ../nbs/07_handwriting.ipynb #3d72064c
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -208,7 +209,10 @@ def box(
     margin: int = 0,  # pixels
 ) -> tuple[slice, slice]:  # rows and columns
     "Where on a page the mask is."
-    return tuple(slice(max(int(at.min()) - margin, 0), int(at.max()) + 1 + margin) for at in np.nonzero(mask))
+    rows, columns = (
+        slice(max(int(at.min()) - margin, 0), int(at.max()) + 1 + margin) for at in np.nonzero(mask)
+    )
+    return rows, columns
 
 
 def extent(
@@ -420,7 +424,7 @@ class Reading(NamedTuple):
 
 
 def read_prepared(
-    prepared: list[Prepared],  # not empty
+    prepared: Sequence[Prepared],  # not empty
     reader: Reader,  # the network, and when it refuses
 ) -> list[Reading]:
     "Ask the network for all pictures at once."

@@ -300,7 +300,7 @@ def thin_pen(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
 
 def edge_line(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:  # uint8 [1600, 900]
     "A dark line along one edge of the picture."
-    size, turns, wide = (900, 1600), rng.integers(4), rng.integers(6, 13)
+    size, turns, wide = (900, 1600), int(rng.integers(4)), rng.integers(6, 13)
     page = 190 - 145 * draw(strokes, size, anywhere(strokes, size, 800, rng), 16)
     page = np.rot90(page, turns).copy()
     page[:, -wide:] = 95
@@ -331,7 +331,7 @@ def hard_shadow(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarr
     "A third of the page or more lies in a shadow with a hard edge."
     size, light = (800, 1000), np.ones((1000, 800), np.float32)
     light[:, : int(rng.uniform(240, 350))] -= rng.uniform(0.35, 0.5)
-    light = np.rot90(light, 2 * rng.integers(2))
+    light = np.rot90(light, 2 * int(rng.integers(2)))
     return exposed(light * (215 - 165 * draw(strokes, size, anywhere(strokes, size, 500, rng), 30)), 2, rng)
 
 
@@ -355,7 +355,7 @@ def corner_shadow(strokes: list[np.ndarray], rng: np.random.Generator) -> np.nda
     away = np.hypot(y - 518 * rng.integers(2), x - 518 * rng.integers(2))
     light = 1 - rng.uniform(0.2, 0.3) * np.exp(-((away / 260) ** 4))
     ink = draw(strokes, (518, 518), anywhere(strokes, (518, 518), 290, rng), 4)[..., None]
-    return exposed(light[..., None] * (200 - ink * np.float32([140, 130, 40])), 2, rng)
+    return exposed(light[..., None] * (200 - ink * np.array([140, 130, 40], np.float32)), 2, rng)
 
 
 def faint_pencil(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:  # uint8 [1000, 900]

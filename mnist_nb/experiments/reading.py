@@ -25,7 +25,7 @@ from ..data import FOLDS, DigitData, LabelledImages, center_digit, hold_out
 from ..handwriting import Prepared, Reader, distances, fit_reader, prepare, read_page, read_prepared
 from ..interpret import embed
 from ..metrics import Evaluation, calibration_error, evaluate
-from ..model import load_weights, predict_logits, pretrained_path
+from ..model import DigitNet, load_weights, predict_logits, pretrained_path
 from mnist_nb.photographs import (
     HANDS,
     TROUBLES,
@@ -55,7 +55,7 @@ def see(
 # %% ../../nbs/experiments/09_reading.ipynb #c60e1911
 def summary(
     name: str,  # what the pictures are
-    seen: list[Prepared],
+    seen: Sequence[Prepared],
     reader: Reader,  # the network, and when it refuses
     labels: Tensor | None = None,  # int64 [N], where there are any
     clean: float | None = None,  # percent; right among the same digits as MNIST has them
@@ -280,6 +280,7 @@ def calibrate(
     rest, held = hold_out(train, seed % FOLDS)
     if weights is None:
         model = fit(recipe, rest, held, seed, progress=True)[0].eval()
+        assert isinstance(model, DigitNet)
     else:
         model, facts = load_weights(weights)
         stored, made_by = facts.get("recipe"), (facts.get("seed"), facts.get("scored_on"))
@@ -301,7 +302,10 @@ def write_reader(
     path: Path,  # a `.json` file; appears whole or not at all
 ):
     "What a reader of pictures needs beside the weights, in one file that a web page can read, too."
-    facts = {"temperature": round(reader.temperature, 5), "threshold": round(reader.threshold, 5)}
+    facts: dict[str, float | list] = {
+        "temperature": round(reader.temperature, 5),
+        "threshold": round(reader.threshold, 5),
+    }
     for name in ("centres", "whitening"):
         facts[name] = [[round(value, 5) for value in row] for row in getattr(reader, name).tolist()]
     with whole_file(path) as temporary:
