@@ -59,7 +59,7 @@ def open_picture(
     except Exception as error:  # noqa: BLE001 - Pillow's alone: files of another kind raise anything
         with path.open("rb") as file:
             heic = file.read(12)[4:] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc", b"ftypmsf1")
-        kind = "a HEIC picture, as phones save them," if heic else "no picture that can be read"
+        kind = "a HEIC picture, the kind of some phones" if heic else "no picture that can be read"
         raise InputError(f"{path} is {kind}: save it as PNG or JPEG") from error
     try:
         check_size(image.size, str(path))
