@@ -160,10 +160,12 @@ def brushed(
     page: np.ndarray,  # float [h, w], grey levels
     brush: int,  # pixels, odd; the side of a square
 ) -> np.ndarray:  # float [h, w]
-    "A closing, first along the rim, so that a stroke that runs into the rim is painted over, too."
+    "A closing of the page, beyond whose rim lies more paper."
+    rim = np.concatenate([page[0], page[-1], page[:, 0], page[:, -1]])
+    same = np.mean(np.abs(rim - np.median(rim)) < 0.05 * np.ptp(page)) > 0.4
     page = np.pad(page, 1, mode="edge")
     for side in (page[0], page[-1], page[:, 0], page[:, -1]):
-        side[:] = closing(side, 3 * (brush // 2))
+        side[:] = np.median(rim) if same else closing(side, 3 * (brush // 2))
     return closing(page, brush)[1:-1, 1:-1]
 
 # %% ../nbs/07_handwriting.ipynb #b7f607ee
@@ -197,10 +199,10 @@ def ink_depth(
     from scipy import ndimage
 
     page, brush = dark_on_light(ndimage.gaussian_filter(page, 0.7))
+    noise = max(3 * np.median(np.abs(page - ndimage.uniform_filter(page, 3))), 0.2)  # of a grey level
     paper = brushed(page, brush)
     light = np.maximum(paper, 20)  # in the deepest black shares mean nothing
     depth = (paper - page) / light
-    noise = max(3 * np.median(np.abs(page - ndimage.uniform_filter(page, 3))), 0.2)  # of a grey level
     return depth - np.quantile(depth, 0.25), float(noise / np.median(light))
 
 # %% ../nbs/07_handwriting.ipynb #02303e82
@@ -287,16 +289,15 @@ def usual_pen(
 def looks_drawn(
     strokes: np.ndarray,  # bool [h, w], not empty
 ) -> bool:
-    "Whether a pen can have drawn it: a line, not a surface, and not more of it than a digit needs."
+    "Whether a pen can have drawn it: a line, with two sides, and not more of it than a digit needs."
     from scipy import ndimage
 
     strokes = strokes[box(strokes)]
-    inside, size = ndimage.distance_transform_edt(np.pad(strokes, 1)), max(strokes.shape)
-    width = max(pen_width(strokes), 1)
+    outline = (ndimage.distance_transform_edt(np.pad(strokes, 1)) == 1).sum()
+    size, width = max(strokes.shape), max(pen_width(strokes), 1)
     length = strokes.sum() / width
-    slender = width < 0.27 * size or width < 0.34 * size and length > 5 * width
-    outline, thickest = (inside == 1).sum(), 2 * inside.max()
-    return bool(slender and length > 0.94 * size and thickest < 0.49 * size and outline < 6.5 * size)
+    slender = width < 0.27 * size or length > 4.8 * width
+    return bool(slender and 0.94 * size < length and outline < min(2.35 * length, 6.5 * size))
 
 # %% ../nbs/07_handwriting.ipynb #bc8252be
 LEVELS = 0.2, 0.5  # how far ink stands out at least, as shares of the darkest
@@ -398,7 +399,7 @@ def fit_reader(
     model: DigitNet,  # in eval mode
     train: LabelledImages,  # what it was trained on
     held: LabelledImages,  # what it was not
-    refuse: float = 0.002,  # the share of the held-out digits to refuse
+    refuse: float = 0.001,  # the share of the held-out digits to refuse
 ) -> Reader:
     "The temperature that makes held-out labels most probable, and the threshold that refuses a given share."
     from scipy.optimize import minimize_scalar
