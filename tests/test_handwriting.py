@@ -210,9 +210,6 @@ def test_a_brush_brightens_covers_what_is_narrower_and_knows_no_direction(seed, 
     assert over.shape == page.shape and (over >= page - 1e-9).all() and over.max() <= page.max()
     for turn in range(1, 4):
         assert np.allclose(brushed(np.rot90(page, turn), brush), np.rot90(over, turn))
-    assert np.allclose(
-        brushed(brushed(page, brush), brush), brushed(page, brush), atol=60
-    )  # nearly nothing is left
 
 
 def test_a_brush_covers_strokes_and_keeps_shadows_slopes_and_tables():
@@ -221,6 +218,9 @@ def test_a_brush_covers_strokes_and_keeps_shadows_slopes_and_tables():
     light = page.copy()
     page[20:80, 60:66] = page[50, :] = 30  # a stroke, and a line from rim to rim
     assert np.array_equal(brushed(page, 15), light)
+    crop = np.full((100, 100), 200.0)
+    crop[0] = crop[:60, 99] = crop[40:, 0] = 30  # strokes all along the rim, where the rest of it is paper
+    assert (brushed(crop, 15) == 200).all()
     slope = np.linspace(100, 200, 100) + np.linspace(0, 50, 100)[:, None]
     assert np.array_equal(brushed(slope, 43), slope)  # in all four corners, too
 
