@@ -160,7 +160,7 @@ def brushed(
     page: np.ndarray,  # float [h, w], grey levels
     brush: int,  # pixels, odd; the side of a square
 ) -> np.ndarray:  # float [h, w]
-    "A closing of the page, beyond whose rim lies more paper."
+    "The page without its ink: a closing, for which the paper goes on beyond the rim."
     rim = np.concatenate([page[0], page[-1], page[:, 0], page[:, -1]])
     same = np.mean(np.abs(rim - np.median(rim)) < 0.05 * np.ptp(page)) > 0.4
     page = np.pad(page, 1, mode="edge")
@@ -195,7 +195,7 @@ def dark_on_light(
 def ink_depth(
     page: np.ndarray,  # float [h, w], 0 to 255
 ) -> tuple[np.ndarray, float]:  # float [h, w]: the share of the light that ink takes; and the noise in it
-    "Compare a page with its paper."
+    "How much of the paper's light is missing at each pixel, and the noise in that share."
     from scipy import ndimage
 
     page, brush = dark_on_light(ndimage.gaussian_filter(page, 0.7))
@@ -272,13 +272,13 @@ def pen_width(
 
 def usual_pen(
     ink: np.ndarray,  # float [h, w], 0 to 1
-) -> np.ndarray:  # float, larger by a margin where strokes grow
+) -> np.ndarray:  # float, with a margin unless the pen was usual already
     "The same digit, written with a pen as thick as MNIST's."
     from scipy import ndimage
 
     strokes = ink > 0.5
     width, size = pen_width(strokes), extent(strokes)
-    more = (np.clip(width, THIN * size, THICK * size) - width) / 2
+    more = (np.clip(width, THIN * size, THICK * size) - width) / 2  # pixels on each side
     if more == 0:
         return ink
     strokes = np.pad(strokes, max(2, int(more) + 2))
@@ -293,7 +293,7 @@ def looks_drawn(
     from scipy import ndimage
 
     strokes = strokes[box(strokes)]
-    outline = (ndimage.distance_transform_edt(np.pad(strokes, 1)) == 1).sum()
+    outline = (ndimage.distance_transform_edt(np.pad(strokes, 1)) == 1).sum()  # touch paper
     size, width = max(strokes.shape), max(pen_width(strokes), 1)
     length = strokes.sum() / width
     slender = width < 0.27 * size or length > 4.8 * width
@@ -313,8 +313,8 @@ def find_strokes(
         mask = depth > max(5 * noise, level * top)
         kept = digit_pieces(depth, mask)
         low, high = np.quantile(depth[~mask], [0.1, 0.6])  # of the paper
-        most, even = depth[kept].sum() > 0.4 * depth[mask].sum(), high - low < 0.07 * top
-        if most and even and looks_drawn(kept):
+        enough, even = depth[kept].sum() > 0.4 * depth[mask].sum(), high - low < 0.07 * top
+        if enough and even and looks_drawn(kept):
             return kept, True
         all_kept.append(kept)
     return all_kept[0] if all_kept else None, False
@@ -391,7 +391,7 @@ def distances(
     centres: Tensor,  # float32 [10, 32]
     whitening: Tensor,  # float32 [32, 32]
 ) -> Tensor:  # float32 [N]
-    "Mahalanobis distance to the nearest centre: in standard deviations of that direction."
+    "Mahalanobis distance to the nearest centre; each direction counts in its own standard deviations."
     return torch.cdist(features @ whitening, centres @ whitening).amin(1)
 
 # %% ../nbs/07_handwriting.ipynb #c1e7a5d0
@@ -418,7 +418,7 @@ def fit_reader(
 class Reading(NamedTuple):
     "What was read in one picture."
 
-    digit: int | None  # `None` where it does not look like a digit
+    digit: int | None  # `None` where it was refused: `remark` says why
     probabilities: Tensor  # float32 [10], calibrated; of each digit, supposing that it is one
     seen: Tensor  # uint8 [28, 28], what the network saw
     remark: str  # why it was refused; else empty
@@ -433,11 +433,11 @@ def read_prepared(
     probabilities = (predict_logits(reader.model, seen) / reader.temperature).softmax(1)
     near = distances(embed(reader.model, seen), reader.centres, reader.whitening) <= reader.threshold
     readings = []
-    for one, (image, drawn), known in zip(probabilities, prepared, near.tolist()):
+    for answer, (image, drawn), known in zip(probabilities, prepared, near.tolist()):
         remark = "" if known else "does not look like a digit"
         if not drawn:
             remark = "not drawn with a pen" if image.any() else "no ink found"
-        readings.append(Reading(None if remark else int(one.argmax()), one, image, remark))
+        readings.append(Reading(None if remark else int(answer.argmax()), answer, image, remark))
     return readings
 
 # %% ../nbs/07_handwriting.ipynb #3170364a

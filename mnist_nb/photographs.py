@@ -329,7 +329,7 @@ def faint_fold(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarra
 
 # %% ../nbs/appendix/photographs.ipynb #9e5abd43
 def hard_shadow(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:  # uint8 [1000, 800]
-    "A third of the page or more lies in a shadow with a hard edge."
+    "Three to four tenths of the page lie in a shadow with a hard edge."
     size, light = (800, 1000), np.ones((1000, 800), np.float32)
     light[:, : int(rng.uniform(240, 350))] -= rng.uniform(0.35, 0.5)
     light = np.rot90(light, 2 * int(rng.integers(2)))
@@ -368,7 +368,7 @@ def faint_pencil(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndar
 
 # %% ../nbs/appendix/photographs.ipynb #6c41d0fa
 def squared_paper(strokes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:  # uint8 [1000, 800]
-    "Printed squares, or lines alone, faint or nearly half as dark as the ink."
+    "Printed squares, or lines alone, from faint to more than half as dark as the ink."
     page, gap, wide = np.full((1000, 800), rng.uniform(215, 245), np.float32), rng.integers(60, 121), 4
     tone, first = rng.uniform(0.5, 0.9), int(rng.integers(60))
     for start in range(first, 1000, gap):

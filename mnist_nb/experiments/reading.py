@@ -135,7 +135,7 @@ def kind_rows(
 WITHOUT = {  # each step: what it is called in `handwriting`, and what stands in its place
     "all steps": ("LEVELS", handwriting.LEVELS),
     "paint the ink over": ("brushed", lambda page, brush: np.full_like(page, np.median(page))),
-    "find the brush": ("dark_on_light", lambda page: (page, 43)),
+    "tell ink from paper, find the brush": ("dark_on_light", lambda page: (page, 31)),
     "leave strays out": ("is_stray", lambda piece: False),
     "keep the digit's pieces": ("digit_pieces", lambda depth, mask: mask),
     "a usual pen": ("usual_pen", lambda ink: ink),
@@ -160,7 +160,7 @@ def step_rows(
     reader: Reader,  # of the network that has not seen them
     count: int = 100,  # pictures of each kind
     seed: int = 1,
-) -> list[dict[str, str | float]]:  # percent right, wrong, refused for each step left out and each kind
+) -> list[dict[str, str | float]]:  # percent wrong and refused, for each step left out and each kind
     "Leave out one step at a time."
     rows, rng = [], np.random.default_rng(seed)
     files = [photograph(image, rng)[i % 2] for i, image in enumerate(images.images[:count])]
@@ -184,10 +184,10 @@ def strangeness(
 ) -> dict[str, Tensor]:  # float32 [N] by measure; larger is stranger
     "Three numbers by which a picture might be refused; where no pen has drawn, all are infinite."
     seen = torch.stack([one.seen for one in prepared])
-    logits, blank = predict_logits(reader.model, seen), torch.tensor([not one.drawn for one in prepared])
+    logits, undrawn = predict_logits(reader.model, seen), torch.tensor([not one.drawn for one in prepared])
     far = distances(embed(reader.model, seen), reader.centres, reader.whitening)
     measures = {"spread": -logits.std(1), "energy": -logits.logsumexp(1), "distance": far}
-    return {name: values.masked_fill(blank, torch.inf) for name, values in measures.items()}
+    return {name: values.masked_fill(undrawn, torch.inf) for name, values in measures.items()}
 
 
 def curve(
@@ -274,7 +274,7 @@ def calibrate(
     train: LabelledImages,  # all training images of MNIST
     weights: Path | None = None,  # of a `train --valid` run of the shipped recipe and seed; else made here
 ) -> tuple[dict, Reader, LabelledImages]:  # the row of the results file; the reader; its held-out fold
-    "Fit temperature and threshold on a fold that the shipped recipe's network has not seen; else an error."
+    "Fit on the fold that the shipped recipe's `--valid` run held out; an `InputError` for weights of another run."
     shipped = load_weights(pretrained_path())[1]
     recipe, seed = as_recipe(shipped["recipe"], "the shipped recipe"), shipped["seed"]
     rest, held = hold_out(train, seed % FOLDS)
