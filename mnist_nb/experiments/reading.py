@@ -274,7 +274,7 @@ def calibrate(
     train: LabelledImages,  # all training images of MNIST
     weights: Path | None = None,  # of a `train --valid` run of the shipped recipe and seed; else made here
 ) -> tuple[dict, Reader, LabelledImages]:  # the row of the results file; the reader; its held-out fold
-    "Fit on the fold that the shipped recipe's `--valid` run held out; an `InputError` for weights of another run."
+    "Fit on the fold that the shipped recipe's `--valid` run held out; an error for weights of another run."
     shipped = load_weights(pretrained_path())[1]
     recipe, seed = as_recipe(shipped["recipe"], "the shipped recipe"), shipped["seed"]
     rest, held = hold_out(train, seed % FOLDS)
