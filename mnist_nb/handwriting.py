@@ -165,7 +165,7 @@ def brushed(
     same = np.mean(np.abs(rim - np.median(rim)) < 0.05 * np.ptp(page)) > 0.4
     page = np.pad(page, 1, mode="edge")
     for side in (page[0], page[-1], page[:, 0], page[:, -1]):
-        side[:] = np.median(rim) if same else closing(side, 3 * (brush // 2))
+        side[:] = np.median(rim) if same else closing(side, 3 * (brush // 2) | 1)
     return closing(page, brush)[1:-1, 1:-1]
 
 # %% ../nbs/07_handwriting.ipynb #b7f607ee

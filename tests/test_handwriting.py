@@ -210,9 +210,6 @@ def test_a_brush_brightens_covers_what_is_narrower_and_knows_no_direction(seed, 
     assert over.shape == page.shape and (over >= page - 1e-9).all() and over.max() <= page.max()
     for turn in range(1, 4):
         assert np.allclose(brushed(np.rot90(page, turn), brush), np.rot90(over, turn))
-    assert np.allclose(
-        brushed(brushed(page, brush), brush), brushed(page, brush), atol=60
-    )  # nearly nothing is left
 
 
 def test_a_brush_covers_strokes_and_keeps_shadows_slopes_and_tables():
@@ -221,6 +218,9 @@ def test_a_brush_covers_strokes_and_keeps_shadows_slopes_and_tables():
     light = page.copy()
     page[20:80, 60:66] = page[50, :] = 30  # a stroke, and a line from rim to rim
     assert np.array_equal(brushed(page, 15), light)
+    crop = np.full((100, 100), 200.0)
+    crop[0] = crop[:30, 99] = 30  # strokes all along the rim, where the rest of it is paper
+    assert (brushed(crop, 15) == 200).all()
     slope = np.linspace(100, 200, 100) + np.linspace(0, 50, 100)[:, None]
     assert np.array_equal(brushed(slope, 43), slope)  # in all four corners, too
 
@@ -660,25 +660,25 @@ def test_a_mistake_is_one_sentence_and_status_2(run, name):
     assert is_one_sentence(done) and len(done.stderr.strip().splitlines()) == 1
 
 
-def test_calibrate_refuses_weights_of_another_run(data, tmp_path):
+def test_calibrate_refuses_weights_of_another_run(digits, tmp_path):
     with pytest.raises(InputError, match="mnist-nb train --valid --preset default --seed 0"):
-        calibrate(data.train, pretrained_path())  # they were trained on all folds
+        calibrate(digits.train, pretrained_path())  # they were trained on all folds
     right = {"recipe": PRESETS["default"].record(), "seed": 0, "scored_on": "valid"}
     recipes = [PRESETS["classic"].record(), right["recipe"] | {"optimizer": "sgd"}, None]
     others = [{"seed": 1}, {"scored_on": "test"}, *({"recipe": recipe} for recipe in recipes)]
     for i, other in enumerate(others):
         save_weights(load_pretrained(), tmp_path / f"{i}.safetensors", right | other)
         with pytest.raises(InputError, match=f"{i}.safetensors is not of the run that counts.*--valid"):
-            calibrate(data.train, tmp_path / f"{i}.safetensors")
+            calibrate(digits.train, tmp_path / f"{i}.safetensors")
 
 
 @pytest.mark.parametrize("more", [{}, PLAIN_RECIPE], ids=["this version", "an earlier one"])
-def test_calibrate_fits_on_the_fold_that_the_run_held_out(data, tmp_path, more):
+def test_calibrate_fits_on_the_fold_that_the_run_held_out(digits, tmp_path, more):
     seed = load_weights(pretrained_path())[1]["seed"]
     facts = {"recipe": more | PRESETS["default"].record(), "seed": seed, "scored_on": "valid"}
     save_weights(load_pretrained(), tmp_path / "valid.safetensors", facts)
-    row, reader, held = calibrate(data.train, tmp_path / "valid.safetensors")
-    rest, expected = hold_out(data.train, seed)
+    row, reader, held = calibrate(digits.train, tmp_path / "valid.safetensors")
+    rest, expected = hold_out(digits.train, seed)
     assert torch.equal(held.images, expected.images)
     fitted = fit_reader(load_pretrained(), rest, held)
     assert fitted[1:3] == reader[1:3] and torch.equal(fitted.centres, reader.centres)
