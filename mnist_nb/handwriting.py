@@ -247,8 +247,10 @@ def digit_pieces(
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     mass = ndimage.sum_labels(depth, labels, np.arange(count + 1))
     pieces = [labels == number for number in np.flatnonzero(mass > mass[1:].max() / 50) if number]
-    pieces = [piece for piece in pieces if not is_stray(piece)] or pieces
-    kept = max(pieces, key=lambda piece: depth[piece].sum())
+    inner = [piece for piece in pieces if not is_stray(piece)] or pieces
+    kept = max(inner, key=lambda piece: depth[piece].sum())
+    if extent(kept) < 0.9 * max(mask.shape):  # else the picture was cropped tightly, and there are no strays
+        pieces = inner
     if len(pieces) == 1:
         return kept
     far, size, tone = ndimage.distance_transform_edt(~kept), extent(kept), np.quantile(depth[kept], 0.75)
