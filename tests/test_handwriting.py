@@ -481,7 +481,7 @@ def test_the_shipped_reader_is_the_calibration_and_knows_the_shipped_network(mni
         assert torch.allclose(stored, fresh, atol=2e-3 * fresh.abs().max().item())
 
 
-def test_a_reader_is_written_so_that_it_reads_the_same(tmp_path, monkeypatch):
+def test_a_reader_is_written_so_that_it_reads_the_same(tmp_path):
     reader = load_reader()
     path = tmp_path / "reader.json"
     write_reader(reader, path)
@@ -528,7 +528,7 @@ def test_every_kind_of_trouble_is_read(kind):
 
 
 @pytest.mark.parametrize("level", [12, 34])
-def test_levels_of_paper_under_a_sheet_make_no_confident_answer(level):
+def test_a_blank_sheet_on_a_table_is_no_digit(level):
     "A sheet on a table, without any digit: all the ink that there is are its four edges."
     page = np.full((500, 400), 75 + level, np.uint8)
     page[60:440, 50:340] = 222
