@@ -162,10 +162,11 @@ def brushed(
 ) -> np.ndarray:  # float [h, w]
     "The page without its ink: a closing, for which the paper goes on beyond the rim."
     rim = np.concatenate([page[0], page[-1], page[:, 0], page[:, -1]])
-    same = np.mean(np.abs(rim - np.median(rim)) < 0.05 * np.ptp(page)) > 0.4
+    bright = np.quantile(rim, 0.9)
+    same = np.mean(np.abs(rim - bright) < 0.1 * np.ptp(page)) > 0.4
     page = np.pad(page, 1, mode="edge")
     for side in (page[0], page[-1], page[:, 0], page[:, -1]):
-        side[:] = np.median(rim) if same else closing(side, 3 * (brush // 2) | 1)
+        side[:] = bright if same else closing(side, 3 * (brush // 2) | 1)
     return closing(page, brush)[1:-1, 1:-1]
 
 # %% ../nbs/07_handwriting.ipynb #b7f607ee
@@ -203,7 +204,7 @@ def ink_depth(
     paper = brushed(page, brush)
     light = np.maximum(paper, 20)  # in the deepest black shares mean nothing
     depth = (paper - page) / light
-    return depth - np.quantile(depth, 0.25), float(noise / np.median(light))
+    return depth - np.quantile(depth, 0.1), float(noise / np.median(light))
 
 # %% ../nbs/07_handwriting.ipynb #02303e82
 def box(
