@@ -247,8 +247,9 @@ def study_photographs(
     )
     clean = round(evaluate(reader.model, test).accuracy, 3)
     rows.append(summary("test images, prepared", see(test.images), reader, test.labels, clean))
-    kinds = {"blank pages": empty_pages(300, rng), "noise": noise_pages(300, rng), "letters": letters()[0]}
-    kinds |= {"scenes": scenes(300, rng), "filled shapes": filled_shapes(300, rng)}
+    makers = {"blank pages": empty_pages, "noise": noise_pages, "scenes": scenes}
+    makers["filled shapes"] = filled_shapes
+    kinds = {name: make(1200, rng) for name, make in makers.items()} | {"letters": letters()[0]}
     rows += [summary(name, see(pages), reader) for name, pages in kinds.items()]
     made = {"seed": seed, **machine(torch.device("cpu"))}
     return [row | made for row in rows]
