@@ -162,8 +162,8 @@ def brushed(
 ) -> np.ndarray:  # float [h, w]
     "The page without its ink: a closing, for which the paper goes on beyond the rim."
     rim = np.concatenate([page[0], page[-1], page[:, 0], page[:, -1]])
-    bright = np.quantile(rim, 0.9)
-    same = np.mean(np.abs(rim - bright) < 0.1 * np.ptp(page)) > 0.4
+    bright = np.quantile(rim, 0.75)
+    same = np.mean(np.abs(rim - bright) < 0.05 * np.ptp(page)) > 0.4
     page = np.pad(page, 1, mode="edge")
     for side in (page[0], page[-1], page[:, 0], page[:, -1]):
         side[:] = bright if same else closing(side, 3 * (brush // 2) | 1)

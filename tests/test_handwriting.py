@@ -3,6 +3,7 @@
 import gc
 import io
 import json
+import runpy
 import struct
 import time
 import zlib
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import is_one_sentence
+from conftest import ROOT, is_one_sentence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -525,6 +526,15 @@ def test_every_kind_of_trouble_is_read(kind):
     ]
     assert sum(answer == digit for digit, answer in readings) >= 5, readings
     assert sum(answer not in (digit, None) for digit, answer in readings) <= 1, readings
+
+
+def test_a_second_generators_snapshots_are_colour_photographs_of_readable_digits():
+    snapshot = runpy.run_path(str(ROOT / "tools" / "snapshots.py"))["snapshot"]
+    made = [snapshot(by_hand(d, d, np.random.default_rng(d)), np.random.default_rng(d)) for d in range(10)]
+    assert made[3] == snapshot(by_hand(3, 3, np.random.default_rng(3)), np.random.default_rng(3))
+    opened = [Image.open(io.BytesIO(file)) for file in made]
+    assert all((one.format, one.mode) == ("JPEG", "RGB") and 300 <= max(one.size) <= 1600 for one in opened)
+    assert sum(reading.digit == digit for digit, reading in enumerate(read_digit(opened))) >= 7
 
 
 @pytest.mark.parametrize("level", [12, 34])
