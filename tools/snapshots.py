@@ -1,7 +1,7 @@
 """Photographs of one handwritten digit, as somebody with a phone would take them: `snapshot(strokes, rng)`.
 
 The second generator: written by another, who saw neither the pipeline nor its first generator. It was run
-three times: when the pipeline had been frozen, and twice after changes that were chosen without it.
+four times: when the pipeline had been frozen, and three times after changes that were chosen without it.
 
 The scene is worked out in linear light, straight in the picture's own pixels: strokes go through the page's
 homography, ink is the distance to them, and pixels mapped back find rulings and edges.
