@@ -206,7 +206,7 @@ def ink_depth(
     depth = (paper - page) / light
     return depth - np.quantile(depth, 0.1), float(noise / np.median(light))
 
-# %% ../nbs/07_handwriting.ipynb #02303e82
+# %% ../nbs/07_handwriting.ipynb #5b0c7e19
 def box(
     mask: np.ndarray,  # bool [h, w], not empty
     margin: int = 0,  # pixels
@@ -224,7 +224,7 @@ def extent(
     "The longer side of what is in it."
     return max(side.stop - side.start for side in box(mask))
 
-
+# %% ../nbs/07_handwriting.ipynb #02303e82
 def is_stray(
     piece: np.ndarray,  # bool [h, w]
 ) -> bool:

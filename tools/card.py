@@ -51,7 +51,7 @@ def render() -> str:
     interval = binomtest(round(100 * facts["accuracy"]["mnist"]), 10_000).proportion_ci(method="wilson")
     recipe = as_recipe(facts["recipe"], "the shipped recipe").record()
     photographs = pictures["dark ink on light paper"]
-    *kinds, second = (row for row in read_rows(results_path("kinds")) if row["pipeline"] == "now")
+    *kinds, second = (row for row in read_rows(results_path("troubles")) if row["pipeline"] == "now")
     wrong = [float(row["wrong"]) for row in kinds]
     given = [100 - float(row["wrong"]) - float(row["refused"]) for row in (*kinds, second)]
     values = facts | seeds() | {

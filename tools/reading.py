@@ -38,18 +38,18 @@ def calibration(*weights: str):
 
 
 def photographs():
-    "A few minutes; in `kinds`, what an earlier pipeline read is kept."
+    "A few minutes; in `troubles`, what an earlier pipeline read is kept."
     from snapshots import snapshot
 
     data, reader, made = load_mnist("mnist"), load_reader(), machine(torch.device("cpu"))
     rows = study_photographs(data, reader)
     write_rows(results_path("photographs"), rows)
-    kept = [row for row in read_rows(results_path("kinds")) if row["pipeline"] != "now"]
+    kept = [row for row in read_rows(results_path("troubles")) if row["pipeline"] != "now"]
     now = [
         {"pipeline": "now"} | row | {"seed": 0} | made
         for row in kind_rows(data.test, reader, (*TROUBLES, snapshot))
     ]
-    write_rows(results_path("kinds"), kept + now)
+    write_rows(results_path("troubles"), kept + now)
     print_rows(rows + now)
 
 
