@@ -38,7 +38,7 @@ def calibration(*weights: str):
 
 
 def photographs():
-    "A few minutes; in `troubles`, what an earlier pipeline read is kept."
+    "A quarter of an hour; in `troubles`, what an earlier pipeline read is kept."
     from snapshots import snapshot
 
     data, reader, made = load_mnist("mnist"), load_reader(), machine(torch.device("cpu"))

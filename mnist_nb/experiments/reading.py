@@ -234,7 +234,7 @@ def study_photographs(
     count: int = 2000,  # test images to photograph
     seed: int = 0,
 ) -> list[dict]:  # rows as `summary` gives them, with what made them
-    "Everything that is reported about reading pictures but the kinds of trouble; a few minutes."
+    "Everything that is reported about reading pictures but the kinds of trouble; ten minutes or so."
     from sklearn.datasets import load_digits
 
     rng = np.random.default_rng(seed)
