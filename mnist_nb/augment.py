@@ -6,6 +6,7 @@
 __all__ = ['affine', 'random_affine']
 
 # %% ../nbs/03_augment.ipynb #154fd931
+# @title Imports
 import math
 
 import torch

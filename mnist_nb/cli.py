@@ -6,6 +6,7 @@
 __all__ = ['main']
 
 # %% ../nbs/appendix/cli.ipynb #2849801b
+# @title Imports
 import io
 import json
 import os

@@ -7,6 +7,7 @@ __all__ = ['FACTS', 'FOLDS', 'read_idx', 'LabelledImages', 'DigitData', 'center_
            'needs_mnist', 'plot_digits', 'Facts', 'check_labelled', 'fold_indices', 'hold_out', 'to_input', 'batches']
 
 # %% ../nbs/00_data.ipynb #46de1078
+# @title Imports
 import gzip
 import hashlib
 import os

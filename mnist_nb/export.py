@@ -6,6 +6,7 @@
 __all__ = ['onnx_session', 'onnx_logits', 'export_onnx']
 
 # %% ../nbs/09_export.ipynb #633021ae
+# @title Imports
 import copy
 from importlib.util import find_spec
 from pathlib import Path

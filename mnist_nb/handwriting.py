@@ -7,6 +7,7 @@ __all__ = ['Prepared', 'prepare', 'Reader', 'load_reader', 'class_statistics', '
            'read_prepared', 'read_digit']
 
 # %% ../nbs/07_handwriting.ipynb #3d72064c
+# @title Imports
 import json
 import warnings
 from collections.abc import Sequence

@@ -7,6 +7,7 @@ __all__ = ['feature_maps', 'check_eval', 'plot_feature_maps', 'receptive_field',
            'embed', 'principal_components', 'plot_embedding']
 
 # %% ../nbs/06_interpret.ipynb #4c2dc0f3
+# @title Imports
 from typing import TYPE_CHECKING
 
 import torch

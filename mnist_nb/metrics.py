@@ -7,6 +7,7 @@ __all__ = ['LABEL_ERRORS', 'Evaluation', 'evaluate', 'confusion_matrix', 'plot_c
            'calibration_error']
 
 # %% ../nbs/05_metrics.ipynb #c966d9cf
+# @title Imports
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor, nn

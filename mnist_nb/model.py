@@ -7,6 +7,7 @@ __all__ = ['PLAIN', 'Block', 'DigitNet', 'count_parameters', 'Layer', 'layer_tab
            'load_weights', 'pretrained_path', 'load_pretrained']
 
 # %% ../nbs/01_model.ipynb #964528f4
+# @title Imports
 import copy
 import json
 from collections import OrderedDict

@@ -9,6 +9,7 @@ __all__ = ['ROUND', 'WAYS', 'HANDS', 'TROUBLES', 'lay_out', 'light', 'photograph
            'empty_pages', 'noise_pages', 'letters', 'scenes', 'filled_shapes']
 
 # %% ../nbs/appendix/photographs.ipynb #614b190f
+# @title Imports
 import io
 import math
 

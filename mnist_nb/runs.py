@@ -6,6 +6,7 @@
 __all__ = ['load_checkpoint', 'Measured', 'measure', 'peak_memory', 'write_run']
 
 # %% ../nbs/appendix/runs.ipynb #0d34b487
+# @title Imports
 import hashlib
 import io
 import os

@@ -6,6 +6,7 @@
 __all__ = ['SIDE', 'PEN', 'draw_strokes', 'strokes_of', 'Answer', 'read_drawing', 'plot_answer', 'answer_pad', 'sketch_pad']
 
 # %% ../nbs/08_sketch.ipynb #82657034
+# @title Imports
 import math
 from functools import cache
 from importlib import resources

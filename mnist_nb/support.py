@@ -7,6 +7,7 @@ __all__ = ['InputError', 'expect', 'only_plain', 'choose_device', 'whole_file', 
            'results_path', 'home', 'import_matplotlib', 'new_figure', 'show']
 
 # %% ../nbs/appendix/support.ipynb #d32c054b
+# @title Imports
 import atexit
 import base64
 import csv
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -193,7 +195,10 @@ def show(
         from IPython.display import display
     except ImportError as error:
         raise InputError("IPython displays a figure: run this in a notebook, or call savefig") from error
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=80, metadata={"Software": None})
+    drawn, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=150)
+    few_colours = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few_colours.save(png, format="png", optimize=True)
     data = {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": alt}
-    display(data, metadata={"image/png": {"alt": alt}}, raw=True)
+    width = round(96 * figure.get_figwidth())  # an inch of the figure is an inch of the page
+    display(data, metadata={"image/png": {"alt": alt, "width": width}}, raw=True)

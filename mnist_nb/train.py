@@ -6,6 +6,7 @@
 __all__ = ['PRESETS', 'CLASSIC_CLAIM', 'Recipe', 'changed', 'lr_range_test', 'fit', 'plot_history']
 
 # %% ../nbs/04_train.ipynb #95880448
+# @title Imports
 import json
 import math
 import sys

@@ -1,6 +1,7 @@
 """The committed notebooks: what a reader on GitHub, in JupyterLab or on Colab will meet."""
 
 import re
+from statistics import median
 
 import nbformat
 import pytest
@@ -17,6 +18,15 @@ def notebook(chapter):
     return nbformat.read(chapter, 4)
 
 
+def taught(chapter):
+    "A chapter or an experiment, with its frame; not the index, and nothing of the appendix."
+    return chapter.parent.name != "appendix" and chapter.stem != "index"
+
+
+def folded(cell):
+    return cell.metadata.get("jupyter", {}).get("source_hidden", False)
+
+
 def code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
@@ -27,7 +37,7 @@ def outputs(notebook):
 
 def test_is_valid_and_small(chapter, notebook):
     nbformat.validate(notebook)
-    assert chapter.stat().st_size < 1_000_000
+    assert chapter.stat().st_size < 1_500_000
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
     assert "widgets" not in notebook.metadata
 
@@ -70,17 +80,38 @@ def test_cells_are_short_and_import_by_name(notebook):
 
 def test_has_the_parts_of_a_chapter(chapter, notebook):
     first = notebook.cells[0].source
-    assert first.startswith("# ") and "\n> " in first and "colab-badge.svg" in first
+    assert first.startswith("# ") and "\n> " in first and "images/colab.svg" in first
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    wanted = chapter.parent.name != "appendix" and chapter.stem != "index"
+    wanted = taught(chapter)
     for word in ("**You need**", "**It takes**", "**Afterwards you can**"):
         assert (word in first) == wanted, word
     for heading in ("## Summary", "## Exercises"):
         assert (heading in text) == wanted, heading
     if chapter.stem != "index":
         assert 'if "google.colab" in sys.modules' in code(notebook)[0].source
-    if wanted:
-        assert any(cell.metadata.get("jupyter", {}).get("source_hidden") for cell in code(notebook))
+    solutions = [cell for cell in code(notebook) if "# @title Solution" in cell.source]
+    assert bool(solutions) == wanted and all(folded(cell) for cell in solutions)
+
+
+def test_opens_with_the_thing_itself(chapter, notebook):
+    "Set-up is folded, with a title for Colab; something is seen in the first three cells that show anything."
+    for cell in code(notebook):
+        assert not folded(cell) or "# @title " in cell.source, cell.source[:60]
+    install, *others = code(notebook)
+    assert folded(install) or chapter.stem == "index"
+    if taught(chapter):
+        seen = [cell for cell in notebook.cells[1:] if not folded(cell) or cell.outputs]
+        kinds = {
+            kind for cell in seen[:3] for o in cell.get("outputs", []) for kind in o.get("data", {"text": 1})
+        }
+        assert kinds & {"image/png", "image/gif", "text/html", "text"}
+        assert not re.match(r"(#.*\n)*(from|import) ", next(c for c in others if not folded(c)).source)
+
+
+def test_one_idea_a_cell(chapter, notebook):
+    if taught(chapter):
+        lines = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in code(notebook)]
+        assert median(lines) <= 6
 
 
 def test_checks_something(notebook):

@@ -33,7 +33,7 @@ def render() -> tuple[str, dict[str, bytes]]:
     pictures = {Path(name).name: data for name, data in resources["outputs"].items()}
     for name, alt in zip(pictures, alternative_texts(notebook), strict=True):
         text = re.sub(rf"!\[[^]]*\]\((?:\./)?{re.escape(name)}\)", f"![{alt}](nbs/images/{name})", text)
-    text = re.sub(r"\]\(((?!https?:|nbs/|#)[\w/]+\.ipynb)\)", r"](nbs/\1)", text)
+    text = re.sub(r"\]\(((?!https?:|nbs/|#)[\w/]+\.(?:ipynb|svg))\)", r"](nbs/\1)", text)
     text = "\n".join(line.rstrip() for line in text.splitlines())
     return "<!-- Made by `make readme` from nbs/index.ipynb: edit that. -->\n\n" + re.sub(
         r"\n{3,}", "\n\n", text

@@ -6,6 +6,7 @@
 __all__ = ['DEFAULT', 'RATES', 'RATED', 'ABLATION', 'PLANS', 'ablated', 'effects', 'verdict_sentence']
 
 # %% ../../nbs/experiments/04_ablation.ipynb #3e7ee7c1
+# @title Imports
 from .compare import Estimate, paired
 from .study import Plan, all_pairs
 from .variants import varied

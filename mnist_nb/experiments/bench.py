@@ -8,6 +8,7 @@ __all__ = ['TRAIN_AND_SAY', 'fetch_only', 'augmentation', 'inference', 'latencie
            'contestants', 'recorded_tables', 'tables', 'run_bench']
 
 # %% ../../nbs/appendix/bench.ipynb #7c78b84d
+# @title Imports
 import math
 import shutil
 import statistics

@@ -6,6 +6,7 @@
 __all__ = ['Estimate', 'mean_interval', 'accuracies', 'paired', 'widened', 'plot_differences']
 
 # %% ../../nbs/experiments/00_compare.ipynb #376ba5ee
+# @title Imports
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np

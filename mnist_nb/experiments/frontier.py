@@ -7,6 +7,7 @@ __all__ = ['FILTERS', 'KINDS', 'DEFAULT', 'STRENGTHS', 'SMOOTHED', 'WINNERS', 'T
            'small', 'winner', 'Published', 'measured_sizes', 'plot_frontier']
 
 # %% ../../nbs/experiments/05_frontier.ipynb #237cbcb7
+# @title Imports
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np

@@ -10,6 +10,7 @@ __all__ = ['QUICK', 'CHANGES_OF_QUICK', 'NEW_SEEDS', 'CHOICES', 'CHOICE_SEEDS', 
            'run_cohorts']
 
 # %% ../../nbs/experiments/10_gpu.ipynb #c66ec0d3
+# @title Imports
 import math
 import time
 from collections.abc import Callable

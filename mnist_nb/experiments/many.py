@@ -7,6 +7,7 @@ __all__ = ['group_convolutions', 'group_norms', 'GroupedDropout', 'group', 'grou
            'joint_batches', 'joint_step', 'fit_many']
 
 # %% ../../nbs/experiments/08_many.ipynb #152083aa
+# @title Imports
 import copy
 from collections.abc import Iterator
 from dataclasses import replace

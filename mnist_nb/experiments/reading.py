@@ -7,6 +7,7 @@ __all__ = ['WITHOUT', 'see', 'summary', 'photograph_rows', 'pen_paths', 'plainly
            'strangeness', 'curve', 'refusal_rows', 'study_photographs', 'print_rows', 'calibrate', 'write_reader']
 
 # %% ../../nbs/experiments/09_reading.ipynb #9e5197b1
+# @title Imports
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence

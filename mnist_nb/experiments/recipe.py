@@ -7,6 +7,7 @@ __all__ = ['DEFAULT', 'CLASSIC', 'START', 'CHANGES_OF_START', 'CHANGES_OF_CLASSI
            'CANDIDATES', 'SCREENED', 'SCREENED_RUNS', 'JOINED', 'main_effects', 'screening', 'combined', 'promising']
 
 # %% ../../nbs/experiments/03_recipe.ipynb #1dd3163d
+# @title Imports
 from dataclasses import replace
 
 import numpy as np

@@ -6,6 +6,7 @@
 __all__ = ['SIMPLEST', 'STEPS', 'PLANS', 'power', 'seeds_needed', 'times_wrong', 'ladder', 'rungs', 'plot_ladder']
 
 # %% ../../nbs/experiments/02_seeds.ipynb #de37f8e0
+# @title Imports
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING

@@ -9,6 +9,7 @@ __all__ = ['Work', 'EXAMPLES_EPOCHS', 'EXAMPLES_BATCH', 'QUICK', 'CHANGES_OF_QUI
            'gigaflops', 'matrix_products', 'ceiling', 'batch_by_batch', 'untuned', 'stages_of_speed', 'format_rows']
 
 # %% ../../nbs/experiments/07_speed.ipynb #77c6245d
+# @title Imports
 import itertools
 import math
 import time

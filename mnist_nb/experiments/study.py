@@ -8,6 +8,7 @@ __all__ = ['ONE_AT_A_TIME', 'one_run', 'rounded', 'mistakes', 'Plan', 'all_pairs
            'make_runs', 'run_plan']
 
 # %% ../../nbs/appendix/study.ipynb #86b4bb60
+# @title Imports
 import multiprocessing
 import os
 import signal

@@ -8,6 +8,7 @@ __all__ = ['VARIANT_RANGES', 'PARTS', 'full', 'separable', 'relu', 'FreeBlock', 
            'VariantParts', 'Variant', 'varied']
 
 # %% ../../nbs/experiments/01_variants.ipynb #d327dadf
+# @title Imports
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
