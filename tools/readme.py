@@ -1,11 +1,17 @@
-"""Render README.md from nbs/index.ipynb: outputs and text, no inputs; pictures in nbs/images/."""
+"""Render README.md from nbs/index.ipynb: badges, outputs and text, no inputs; pictures in nbs/images/."""
 
 import re
 from configparser import ConfigParser
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 from nbconvert import MarkdownExporter
+
+from mnist_nb import DigitNet
+from mnist_nb.experiments.compare import accuracies, mean_interval
+from mnist_nb.model import count_parameters
+from mnist_nb.support import read_rows, results_path
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,6 +21,22 @@ def settings():
     config = ConfigParser()
     config.read(ROOT / "settings.ini", encoding="utf-8")
     return config["DEFAULT"]
+
+
+def badges() -> str:
+    "What a visitor of the repository wants to know first, each from where it is kept."
+    about = settings()
+    page = f"https://github.com/{about['user']}/{about['repo']}"
+    facts = {
+        "Python": f">={about['min_python']}",
+        "PyTorch": re.search(r"torch(\S+)", about["requirements"])[1],
+        "accuracy": f"{mean_interval(accuracies(read_rows(results_path('presets')), 'default'))[0]:.2f}%",
+        "parameters": f"{count_parameters(DigitNet()):,}",
+        "licence": about["license_name"],
+    }
+    shields = [f"![{k}: {v}](https://img.shields.io/badge/{k}-{quote(v)}-blue)" for k, v in facts.items()]
+    workflow = f"{page}/actions/workflows/test.yaml"
+    return " ".join([*shields, f"[![tests]({workflow}/badge.svg)]({workflow})"])
 
 
 def alternative_texts(notebook) -> list[str]:
@@ -34,6 +56,7 @@ def render() -> tuple[str, dict[str, bytes]]:
     for name, alt in zip(pictures, alternative_texts(notebook), strict=True):
         text = re.sub(rf"!\[[^]]*\]\((?:\./)?{re.escape(name)}\)", f"![{alt}](nbs/images/{name})", text)
     text = re.sub(r"\]\(((?!https?:|nbs/|#)[\w/]+\.(?:ipynb|svg))\)", r"](nbs/\1)", text)
+    text = re.sub(r"(?m)^(\[!\[Open in Colab\].*)$", rf"\1 {badges()}", text, count=1)
     text = "\n".join(line.rstrip() for line in text.splitlines())
     return "<!-- Made by `make readme` from nbs/index.ipynb: edit that. -->\n\n" + re.sub(
         r"\n{3,}", "\n\n", text
