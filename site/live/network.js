@@ -100,10 +100,11 @@ function runBlock({ name, weights, norm }, x, channelsIn, channels, side, pools)
   const sums = convolve(x, weights, channelsIn, channels, side);
   const pooled = pools ? maxPool(sums, channels, side) : sums;
   if (pools) side /= 2;
-  const normed = pooled.map((value, i) => {
-    const [scale, shift] = scaleAndShift(norm, Math.floor(i / (side * side)));
-    return scale * value + shift;
-  });
+  const size = side * side, normed = new Float32Array(pooled.length);
+  for (let c = 0; c < channels; c++) {
+    const [scale, shift] = scaleAndShift(norm, c);
+    for (let i = c * size; i < (c + 1) * size; i++) normed[i] = scale * pooled[i] + shift;
+  }
   const skips = channelsIn === channels;
   const maps = normed.map((value, i) => Math.max(0, value) + (skips ? x[i] : 0));
   return { name, channels, side, input: x, channelsIn, pools, skips, sums, pooled, normed, maps };
