@@ -70,7 +70,7 @@ def closing(
     wide = ndimage.grey_closing(np.pad(page, half, mode="edge"), (brush,) * page.ndim)
     return wide[(slice(half, -half),) * page.ndim]
 
-# %% ../nbs/07_handwriting.ipynb #c8cb4272
+# %% ../nbs/07_handwriting.ipynb #b482781f
 def brushed(
     page: np.ndarray,  # float [h, w], grey levels
     brush: int,  # pixels, odd; the side of a square
@@ -84,7 +84,7 @@ def brushed(
         side[:] = bright if same else closing(side, 3 * (brush // 2) | 1)
     return closing(page, brush)[1:-1, 1:-1]
 
-# %% ../nbs/07_handwriting.ipynb #abbf1b47
+# %% ../nbs/07_handwriting.ipynb #e106e469
 BRUSHES = (7, 15, 31, 63, 127)  # pixels of a page
 
 
@@ -152,7 +152,7 @@ def is_stray(
     line = across < 0.03 * longer and along > 6 * across
     return bool(line or min(np.median(side) for side in away) < 0.05 * longer)
 
-# %% ../nbs/07_handwriting.ipynb #15192aea
+# %% ../nbs/07_handwriting.ipynb #1d4b58af
 def digit_pieces(
     depth: np.ndarray,  # float [h, w]
     mask: np.ndarray,  # bool [h, w], what stands out
@@ -175,7 +175,7 @@ def digit_pieces(
             kept = kept | piece
     return kept
 
-# %% ../nbs/07_handwriting.ipynb #a6f86fe3
+# %% ../nbs/07_handwriting.ipynb #48db7f55
 THIN, THICK = 0.086, 0.2  # of MNIST's pens, as shares of the digit
 
 
@@ -217,7 +217,7 @@ def looks_drawn(
     slender = width < 0.27 * size or length > 4.8 * width
     return bool(slender and 0.94 * size < length and outline < min(2.35 * length, 6.5 * size))
 
-# %% ../nbs/07_handwriting.ipynb #22d766b6
+# %% ../nbs/07_handwriting.ipynb #b1f2dde4
 LEVELS = 0.2, 0.5  # how far ink stands out at least, as shares of the darkest
 
 
@@ -341,7 +341,7 @@ def read_page(
             raise InputError(f"{picture} is damaged or cut short: save or copy it again") from error
         return grey_page(upright)
 
-# %% ../nbs/07_handwriting.ipynb #d2370d37
+# %% ../nbs/07_handwriting.ipynb #b04594a3
 class Prepared(NamedTuple):
     "A picture as the network expects it."
 

@@ -75,7 +75,7 @@ def strokes_of(
         [arc(0.49, 0.34, 0.19, 0.19, 0, -360) + [(0.62, 0.86)]],
     ][digit]
 
-# %% ../nbs/08_sketch.ipynb #90bb62f4
+# %% ../nbs/08_sketch.ipynb #75bd9622
 class Answer(NamedTuple):
     "What the network makes of a drawing, from the first layer to the last."
 
@@ -174,7 +174,7 @@ def pad_class() -> type:
 
     return SketchPad
 
-# %% ../nbs/08_sketch.ipynb #625df1ad
+# %% ../nbs/08_sketch.ipynb #7f56d922
 def answer_pad(
     pad: Any,  # a `SketchPad`
     model: DigitNet,  # in eval mode, on the CPU
