@@ -30,7 +30,7 @@ class Estimate(NamedTuple):
     def verdict(self) -> str:  # of a difference
         return "better" if self.low > 0 else "worse" if self.high < 0 else "undecided"
 
-# %% ../../nbs/experiments/00_compare.ipynb #fa7fddfc
+# %% ../../nbs/experiments/00_compare.ipynb #3698fc96
 def mean_interval(
     values: ArrayLike,  # at least two, independent
 ) -> Estimate:

@@ -37,7 +37,7 @@ CHANGES_OF_CLASSIC = (
     ["translation=0.1", "scale=0.1", "shear=10"],
 )
 
-# %% ../../nbs/experiments/03_recipe.ipynb #170f7d46
+# %% ../../nbs/experiments/03_recipe.ipynb #dc1210c4
 STARTS = [START, DEFAULT, *(varied(START, changes) for changes in CHANGES_OF_START)]
 CLASSICS = [CLASSIC, *(varied(CLASSIC, changes) for changes in CHANGES_OF_CLASSIC)]
 PLANS = {
@@ -61,7 +61,7 @@ CANDIDATES = (
     ["label_smoothing=0.1"], ["weight_decay=0.05"], ["max_lr=0.015"], ["warmup=0.15"], ["beta2=0.999"],
 )  # fmt: skip
 
-# %% ../../nbs/experiments/03_recipe.ipynb #7dabaaf0
+# %% ../../nbs/experiments/03_recipe.ipynb #c2697bb0
 def combined(
     row: list[bool],  # whether it has each candidate
 ) -> Recipe:
