@@ -34,7 +34,7 @@ def power(
     freedom = 2 * (seeds - 1)
     return float(stats.nct.sf(stats.t.ppf(0.975, freedom), freedom, difference / (sd * np.sqrt(2 / seeds))))
 
-# %% ../../nbs/experiments/02_seeds.ipynb #572ad843
+# %% ../../nbs/experiments/02_seeds.ipynb #58c1b543
 def seeds_needed(
     sd: float,  # between seeds, of either recipe
     difference: float,  # between their true means
@@ -62,7 +62,7 @@ STEPS = {  # from the plain network upwards; the last step, to `default`, is all
     "+ OneCycle": {"max_lr": 0.01, "div_factor": 25, "final_div_factor": 1e4},
 }
 
-# %% ../../nbs/experiments/02_seeds.ipynb #5918c91b
+# %% ../../nbs/experiments/02_seeds.ipynb #f90609e0
 def ladder() -> list[Recipe]:
     "From a linear network to all but the last step: each recipe is the one before it and one thing more."
     steps: list[Recipe] = [replace(SIMPLEST, name="linear", network=linear), SIMPLEST]
