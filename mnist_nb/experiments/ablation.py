@@ -48,13 +48,13 @@ ABLATION = {  # from `default`, one change at a time
     "epochs": {f"{n} epoch{'s' if n > 1 else ''}": [f"epochs={n}"] for n in (1, 3, 5, 20)},
 }  # fmt: skip
 
-# %% ../../nbs/experiments/04_ablation.ipynb #61ec33e2
+# %% ../../nbs/experiments/04_ablation.ipynb #e4824056
 def ablated() -> list[Recipe]:
     "`default`, and each change of it."
     changes = [settings for group in ABLATION.values() for settings in group.values()]
     return [DEFAULT, *(varied(DEFAULT, settings) for settings in changes)]
 
-# %% ../../nbs/experiments/04_ablation.ipynb #9a184751
+# %% ../../nbs/experiments/04_ablation.ipynb #7b568567
 PLANS = {
     "rates": Plan(all_pairs(RATED, range(5, 7)), valid=True),
     "ablation": Plan(all_pairs(ablated(), range(7, 12)), valid=True),

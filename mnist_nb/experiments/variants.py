@@ -29,7 +29,7 @@ def full(channels_in: int, channels_out: int, bias: bool) -> nn.Conv2d:
     "A window of 3x3 for each pair of channels, as in `DigitNet`: 9·in·out weights."
     return nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=bias)
 
-# %% ../../nbs/experiments/01_variants.ipynb #e151df23
+# %% ../../nbs/experiments/01_variants.ipynb #8133bca1
 def separable(channels_in: int, channels_out: int, bias: bool) -> nn.Module:
     "One window for each channel, then a 1x1 convolution: 9·in + in·out weights; one channel stays as it is."
     if channels_in == 1:
@@ -42,7 +42,7 @@ def relu() -> nn.ReLU:
     "In place, as in `DigitNet`."
     return nn.ReLU(inplace=True)
 
-# %% ../../nbs/experiments/01_variants.ipynb #b4a15dfc
+# %% ../../nbs/experiments/01_variants.ipynb #dd307d59
 class FreeBlock(Block):
     "A `Block` whose parts are given."
 
@@ -70,12 +70,12 @@ def average(x: Tensor) -> Tensor:
     "[N, C, H, W] to [N, C, 1, 1]."
     return x.mean((2, 3), keepdim=True)
 
-# %% ../../nbs/experiments/01_variants.ipynb #fa9808fe
+# %% ../../nbs/experiments/01_variants.ipynb #a5517706
 def maximum(x: Tensor) -> Tensor:
     "[N, C, H, W] to [N, C, 1, 1]."
     return F.max_pool2d(x, x.shape[2:])
 
-# %% ../../nbs/experiments/01_variants.ipynb #e01d27ca
+# %% ../../nbs/experiments/01_variants.ipynb #b9adcf13
 def mixed(x: Tensor) -> Tensor:
     "[N, C, H, W] to [N, C, 1, 1]: the sum of both, as in `DigitNet`."
     return maximum(x) + average(x)
@@ -89,7 +89,7 @@ def share(
         if [p.shape for p in before.conv.parameters()] == [p.shape for p in block.conv.parameters()]:
             block.conv = before.conv
 
-# %% ../../nbs/experiments/01_variants.ipynb #49a013c8
+# %% ../../nbs/experiments/01_variants.ipynb #96001254
 class FreeNet(DigitNet):
     "A `DigitNet` whose parts are given: float [N, 1, 28, 28] from 0 to 1, to ten logits."
 
@@ -133,7 +133,7 @@ class LinearNet(nn.Module):
         check_input(images)
         return self.linear(((images - self.mean) / self.std).flatten(1))
 
-# %% ../../nbs/experiments/01_variants.ipynb #69a3146b
+# %% ../../nbs/experiments/01_variants.ipynb #a5d73185
 def linear(parts: "Variant", mean: float, std: float) -> LinearNet:
     "A `LinearNet`, to which the parts of other networks do not apply."
     return LinearNet(mean, std)
@@ -206,13 +206,13 @@ def adamw(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     "The one that all presets use."
     return Recipe.make_optimizer(recipe, model)
 
-# %% ../../nbs/experiments/01_variants.ipynb #c60bd506
+# %% ../../nbs/experiments/01_variants.ipynb #519bd133
 def sgd(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     "Nesterov's momentum, scheduled around 0.9, makes the decay 10 times as large; that is taken back."
     decay = recipe.weight_decay * (1 - 0.9)
     return torch.optim.SGD(model.parameters(), recipe.max_lr, 0.9, weight_decay=decay, nesterov=True)
 
-# %% ../../nbs/experiments/01_variants.ipynb #51019ed2
+# %% ../../nbs/experiments/01_variants.ipynb #241e7903
 def muon(model: nn.Module, recipe: "Variant") -> Joined:
     "Muon for the inner blocks' filters, with `muon_lr` and a decay that shrinks as much; AdamW for the rest."
     named = list(model.named_parameters())
@@ -259,7 +259,7 @@ VARIANT_RANGES = {  # of each number that a variant adds, from and to
     "ema_decay": (0, 0.99999), "ema_every": (1, 10_000),
 }  # fmt: skip
 
-# %% ../../nbs/experiments/01_variants.ipynb #5f974113
+# %% ../../nbs/experiments/01_variants.ipynb #b43be088
 def check_parts(parts: "Variant"):
     "An `InputError` where a part is of the wrong kind, has no name to be stored by, or makes no `FreeNet`."
     for field in fields(parts):
@@ -359,7 +359,7 @@ PARTS = {  # by the words in the name of a stored run
     "optimizer=muon": {"optimizer": muon},
 }
 
-# %% ../../nbs/experiments/01_variants.ipynb #1e2daa99
+# %% ../../nbs/experiments/01_variants.ipynb #8b8231e5
 def varied(
     recipe: Recipe,  # of whatever kind
     settings: list[str],  # `field=value`, or keys of `PARTS`
