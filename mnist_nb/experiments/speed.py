@@ -313,7 +313,7 @@ CHANGES_OF_QUICK = (
 )
 CHOICES = [QUICK, *(varied(QUICK, settings) for settings in CHANGES_OF_QUICK)]
 
-# %% ../../nbs/experiments/07_speed.ipynb #657d04fb
+# %% ../../nbs/experiments/07_speed.ipynb #14800faa
 FAST = PRESETS["fast"]
 PLANS = {
     "speed": Plan(all_pairs([FAST, changed(FAST, ["epochs=2"])], range(10)), valid=False, threads=2),
