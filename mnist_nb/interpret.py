@@ -51,14 +51,16 @@ def plot_feature_maps(
     figure.suptitle(heading)
     rows = [("input", 255, image[None])]
     for name, map in maps.items():
-        rows += [(name if i == 0 else "", map.max(), part) for i, part in enumerate(map[0].split(16))]
+        rows += [(f"+ {16 * i}" if i else name, map.max(), part) for i, part in enumerate(map[0].split(16))]
     axes = figure.subplots()
     for y, (name, largest, pictures) in enumerate(rows):
         axes.text(-0.25, y + 0.45, name, ha="right", va="center", fontsize=9)
         look = {"cmap": "gray" if name == "input" else "viridis", "vmin": 0, "vmax": largest}
         for x, picture in enumerate(pictures):
             axes.imshow(picture.cpu(), extent=(x, x + 0.9, y + 0.9, y), **look)
-    axes.set(xlim=(0, 16), ylim=(len(rows), 0))
+    for x, text in ((-0.25, "channel"), *((x + 0.45, str(x)) for x in range(16))):
+        axes.text(x, len(rows) + 0.2, text, ha="right" if x < 0 else "center", va="center", fontsize=9)
+    axes.set(xlim=(0, 16), ylim=(len(rows) + 0.4, 0))
     axes.axis("off")
     return figure
 
@@ -147,9 +149,10 @@ def plot_embedding(
     points: Tensor,  # float [N, 2]
     labels: Tensor,  # int64 [N]
     predictions: Tensor,  # int64 [N]
+    name_mistakes: bool = True,  # write them beside their rings; else fill these with the label's colour
     **words: str,  # `title`, `xlabel` and `ylabel`
 ) -> "Figure":
-    "A dot for each image, each digit named at its median; misread ones are ringed, with label and reading."
+    "A dot for each image, each digit named at its median; misread ones are ringed."
     figure = new_figure(7.5, 6)
     axes = figure.subplots()
     axes.scatter(*points.T, s=5, c=labels, cmap="viridis", linewidths=0, alpha=0.7)
@@ -158,9 +161,15 @@ def plot_embedding(
         box = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
         axes.text(x, y, digit, ha="center", va="center", fontsize=14, fontweight="bold", bbox=box)
     wrong = predictions != labels
-    label = f"misread ({int(wrong.sum())}): label → read"
-    axes.scatter(*points[wrong].T, s=50, facecolors="none", edgecolors="black", label=label)
-    misread = (points[wrong].tolist(), labels[wrong].tolist(), predictions[wrong].tolist())
+    label = f"misread ({int(wrong.sum())})" + (
+        ": label → read" if name_mistakes else ", colours of their labels"
+    )
+    fill: dict = {"facecolors": "none"}
+    if not name_mistakes:
+        fill = {"c": labels[wrong], "cmap": "viridis", "vmin": labels.min(), "vmax": labels.max()}
+    axes.scatter(*points[wrong].T, s=50, edgecolors="black", label=label, **fill)
+    named = wrong & torch.tensor(name_mistakes)
+    misread = (points[named].tolist(), labels[named].tolist(), predictions[named].tolist())
     for place, label, read in zip(*misread):
         axes.annotate(f"{label}→{read}", place, xytext=(5, 3), textcoords="offset points", fontsize=8)
     axes.set(**words)
