@@ -191,7 +191,7 @@ def pen_width(
 def usual_pen(
     ink: np.ndarray,  # float [h, w], 0 to 1
 ) -> np.ndarray:  # float, with a margin unless the pen was usual already
-    "The same digit, written with a pen as thick as MNIST's."
+    "The same digit, written with a pen about as thick as MNIST's."
     from scipy import ndimage
 
     strokes = ink > 0.5
@@ -423,7 +423,7 @@ class Reading(NamedTuple):
     "What was read in one picture."
 
     digit: int | None  # `None` where it was refused: `remark` says why
-    probabilities: Tensor  # float32 [10], calibrated; of each digit, supposing that it is one
+    probabilities: Tensor  # float32 [10], calibrated on MNIST; of each digit, supposing that it is one
     seen: Tensor  # uint8 [28, 28], what the network saw
     remark: str  # why it was refused; else empty
 

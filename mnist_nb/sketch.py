@@ -32,7 +32,7 @@ def draw_strokes(
     strokes: list[list[tuple[float, float]]],  # the points (x, y) of each stroke, from 0 to 1, y downwards
     pen: float = PEN,  # width, pixels
 ) -> Tensor:  # uint8 [SIDE, SIDE], ink bright on a background of 0
-    "The ink of a round pen: full within its radius of the line, fading over the last pixel."
+    "The ink of a round pen: half at its radius from the line, fading over one pixel there."
     across = torch.arange(SIDE) + 0.5
     pixels = torch.stack(torch.meshgrid(across, across, indexing="xy"), -1)
     nearest = torch.full((SIDE, SIDE), math.inf)
