@@ -31,7 +31,7 @@ def full(channels_in: int, channels_out: int, bias: bool) -> nn.Conv2d:
 
 # %% ../../nbs/experiments/01_variants.ipynb #8133bca1
 def separable(channels_in: int, channels_out: int, bias: bool) -> nn.Module:
-    "One window for each channel, then a 1x1 convolution: 9·in + in·out weights; one channel stays as it is."
+    "One window for each channel, then a 1x1 convolution: 9·in + in·out weights; from one channel a full one."
     if channels_in == 1:
         return full(channels_in, channels_out, bias)
     depthwise = nn.Conv2d(channels_in, channels_in, 3, padding=1, groups=channels_in, bias=False)
@@ -152,7 +152,7 @@ def orthogonalised(
 
 # %% ../../nbs/experiments/01_variants.ipynb #bb6b6b4b
 class Muon(torch.optim.Optimizer):
-    "Muon for convolutions' weights, scaled as by Liu et al. (arXiv 2502.16982): steps of about 0.2 rates."
+    "Muon scaled as by Liu et al. (arXiv 2502.16982): a weight moves by about 0.2 learning rates a step."
 
     def __init__(
         self,
