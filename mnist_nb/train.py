@@ -170,13 +170,13 @@ def start_run(
 ) -> Run:
     "A run before its first step."
     check_labelled(train)
-    torch.backends.cudnn.deterministic = True  # on a GPU, too, the same seed gives the same bits
+    torch.backends.cudnn.deterministic = True  # on a GPU, too, convolutions repeat themselves
     n, size = len(train.labels), recipe.batch_size
     if size > n:
         raise InputError(f"batch_size {size} is larger than the {n} training images")
     if train.name not in FACTS:
         raise InputError(f"data set {train.name!r} has no known mean and deviation: use {' or '.join(FACTS)}")
-    with torch.random.fork_rng():
+    with torch.random.fork_rng():  # leaves the caller's random numbers alone
         torch.manual_seed(seed)
         model = recipe.make_network(FACTS[train.name].mean, FACTS[train.name].std).to(train.images.device)
     optimizer = recipe.make_optimizer(model)
@@ -309,7 +309,7 @@ def lr_range_test(
     highest: float = 10.0,  # learning rate of the last step
     steps: int = 120,
 ) -> list[tuple[float, float]]:  # learning rate and loss at each step
-    "Raise the learning rate by a constant factor at every step; watch the loss (Smith, arXiv 1506.01186)."
+    "Raise the rate by a constant factor at every step; watch the loss (after Smith, arXiv 1506.01186)."
     run, points, rates = start_run(recipe, train), [], np.geomspace(lowest, highest, steps).tolist()
     order, draws = torch.Generator().manual_seed(0), torch.Generator(train.images.device).manual_seed(0)
     passes = (augmented_batches(recipe, train, epoch, order, draws) for epoch in range(steps))
@@ -341,6 +341,7 @@ def changed(
     return replace(recipe, name=" ".join([recipe.name, *settings]), **values)
 
 # %% ../nbs/04_train.ipynb #0ccd860f
+# @title Recipes from files, of this version or an earlier one
 PLAIN_RECIPE = {  # what stored recipes may say beside a `Recipe`'s fields, and the one value that is built in
     "network": "convolutional", "dropout_at": "features", "pooling": "mixed", "norm": "batch",
     "skips": "identity", "activation": "relu", "widths": "8,16,16,16,16,32", "filters": "full",
