@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # %% ../nbs/00_data.ipynb #a51b79f5
 def plot_digits(
-    images: Tensor,  # [N, 28, 28], any real type
+    images: Tensor,  # [N, 28, 28], bytes, or floats from 0 to 1
     titles: list[str] | None = None,  # one for each image
     columns: int = 10,  # pictures in a row
     heading: str = "",  # above the page
@@ -53,7 +53,7 @@ def plot_digits(
 # %% ../nbs/00_data.ipynb #e0b18e2a
 def center_digit(
     image: Tensor,  # [H, W] on the CPU, ink bright on a background of 0, any real type
-    box: int = 20,  # the longer side of the digit afterwards, pixels
+    box: int = 20,  # the longer side of the digit afterwards, pixels; at most `side`
     side: int = 28,  # the side of the result, pixels
 ) -> Tensor:  # float32 [side, side], in the units of `image`
     "Crop to the ink, scale its longer side to `box`, centre its mass: as MNIST was made."
@@ -64,7 +64,7 @@ def center_digit(
     rows, columns = (image > 0).any(1).nonzero(), (image > 0).any(0).nonzero()
     crop = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     size = [max(1, round(box * length / max(crop.shape))) for length in crop.shape]
-    scaled = F.interpolate(crop[None, None], size, mode="bilinear", antialias=True)[0, 0]
+    scaled = F.interpolate(crop[None, None], size, mode="bilinear", antialias=True)[0, 0]  # wants a stack
     result, starts = torch.zeros(side, side), []
     for ink in (scaled.sum(1), scaled.sum(0)):  # in each row, then in each column
         center = (ink * torch.arange(len(ink))).sum() / ink.sum()
@@ -299,7 +299,7 @@ def load_mnist(
     folder: str | Path | None = None,  # holds `MNIST/raw/`; else `$MNIST_NB_DATA`, else a cache
     device: str | torch.device = "cpu",  # where the tensors are to lie
 ) -> DigitData:  # its `name` says which data set it is
-    "MNIST; with `auto`, and loudly, the embedded digits where MNIST is neither there nor to be fetched."
+    "MNIST; with `auto`, and loudly, the embedded digits where it cannot be had."
     source = source or os.environ.get("MNIST_NB_SOURCE") or "auto"
     if source not in ("auto", "mnist", "digits"):
         raise InputError(f"data set {source!r} is unknown: use auto, mnist or digits")

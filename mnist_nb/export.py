@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 # %% ../nbs/09_export.ipynb #1dff9325
+# @title Are the packages there?
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -81,7 +82,7 @@ def onnx_session(
     options.intra_op_num_threads = torch.get_num_threads()
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-
+# %% ../nbs/09_export.ipynb #34be7bc0
 def onnx_logits(
     session: "InferenceSession",
     images: Tensor,  # uint8 [N, 28, 28]

@@ -25,6 +25,236 @@ from .interpret import embed
 from .model import DigitNet, load_pretrained, predict_logits, pretrained_path
 from .support import InputError
 
+# %% ../nbs/07_handwriting.ipynb #84bcd856
+def on_paper(
+    image: Image.Image,  # RGBA
+) -> np.ndarray:  # float32 [H, W], 0 to 255
+    "Grey levels, transparent parts filled: as the rest of the page, or, behind strokes, as their opposite."
+    grey = np.asarray(image.convert("L"), np.float32)
+    alpha = np.asarray(image.getchannel("A"), np.float32) / 255
+    solid = grey[alpha > 0.5]
+    middle = np.median(solid) if solid.size else 0
+    paper = middle if alpha.mean() > 0.5 else 255 * (middle < 128)
+    return alpha * grey + (1 - alpha) * paper
+
+# %% ../nbs/07_handwriting.ipynb #c2693501
+PAGE = 256  # pixels, the longer side at which a page is searched for its digit
+
+
+def grey_page(
+    image: Image.Image,
+) -> np.ndarray:  # float32 [h, w], grey from 0 to 255; the longer side is 256 pixels
+    "Make a picture grey, whatever its mode, and scale it."
+    size = [max(1, round(PAGE / max(image.size) * side)) for side in image.size]
+    if image.mode[0] in "IF":  # 16 or 32 bits, or floats
+        grey = np.nan_to_num(np.asarray(image, np.float32), posinf=0).clip(0)
+        grey = grey * (255 / next(top for top in (1, 255, 65535, grey.max()) if grey.max() <= top))
+    else:
+        if image.mode == "LAB":
+            image = image.getchannel("L")
+        clear = image.has_transparency_data or image.mode in ("La", "RGBa")
+        image = image.convert("LA") if image.mode == "La" else image
+        image = image.convert("RGBA" if clear else "L").reduce(max(1, max(image.size) // (2 * PAGE)))
+        grey = on_paper(image) if clear else np.asarray(image, np.float32)
+    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
+
+# %% ../nbs/07_handwriting.ipynb #e74e14d2
+def closing(
+    page: np.ndarray,  # float [h, w], or [h]: grey levels
+    brush: int,  # pixels, odd; the side of a square
+) -> np.ndarray:  # float, of the same shape
+    "The page, with all that is darker than around it and narrower than the brush painted over."
+    from scipy import ndimage
+
+    half = brush // 2
+    wide = ndimage.grey_closing(np.pad(page, half, mode="edge"), (brush,) * page.ndim)
+    return wide[(slice(half, -half),) * page.ndim]
+
+# %% ../nbs/07_handwriting.ipynb #b482781f
+def brushed(
+    page: np.ndarray,  # float [h, w], grey levels
+    brush: int,  # pixels, odd; the side of a square
+) -> np.ndarray:  # float [h, w]
+    "The page without its ink: a closing, for which the paper goes on beyond the rim."
+    rim = np.concatenate([page[0], page[-1], page[:, 0], page[:, -1]])
+    bright = np.quantile(rim, 0.75)
+    same = np.mean(np.abs(rim - bright) < 0.05 * np.ptp(page)) > 0.4
+    page = np.pad(page, 1, mode="edge")
+    for side in (page[0], page[-1], page[:, 0], page[:, -1]):
+        side[:] = bright if same else closing(side, 3 * (brush // 2) | 1)
+    return closing(page, brush)[1:-1, 1:-1]
+
+# %% ../nbs/07_handwriting.ipynb #e106e469
+BRUSHES = (7, 15, 31, 63, 127)  # pixels of a page
+
+
+def covered(
+    page: np.ndarray,  # float [h, w], grey levels
+) -> np.ndarray:  # float [5], grey levels
+    "How much darkness each brush paints over, the mean of the page."
+    small = page[::3, ::3]  # for speed
+    return np.array([(closing(small, brush // 3 | 1) - small).mean() for brush in BRUSHES])
+
+# %% ../nbs/07_handwriting.ipynb #b7f607ee
+def dark_on_light(
+    page: np.ndarray,  # float [h, w], 0 to 255
+) -> tuple[np.ndarray, int]:  # the page with its ink darker than its paper, and the brush to paint it over
+    "Turn the greys around where the ink is bright."
+    pages = page, 255 - page
+    covers = [covered(page) for page in pages]
+    thin = [(np.diff(cover, prepend=0) / np.square(BRUSHES)).sum() for cover in covers]
+    way = int(thin[1] > thin[0])
+    enough = int(np.argmax(covers[way] >= 0.8 * covers[way][-1]))
+    return pages[way], BRUSHES[min(enough + 1, len(BRUSHES) - 1)]
+
+# %% ../nbs/07_handwriting.ipynb #52b91b27
+def ink_depth(
+    page: np.ndarray,  # float [h, w], 0 to 255
+) -> tuple[np.ndarray, float]:  # float [h, w]: the share of the light that ink takes; and the noise in it
+    "How much of the paper's light is missing at each pixel, and the noise in that share."
+    from scipy import ndimage
+
+    page, brush = dark_on_light(ndimage.gaussian_filter(page, 0.7))
+    noise = max(3 * np.median(np.abs(page - ndimage.uniform_filter(page, 3))), 0.2)  # of a grey level
+    paper = brushed(page, brush)
+    light = np.maximum(paper, 20)  # in the deepest black shares mean nothing
+    depth = (paper - page) / light
+    return depth - np.quantile(depth, 0.1), float(noise / np.median(light))
+
+# %% ../nbs/07_handwriting.ipynb #5b0c7e19
+def box(
+    mask: np.ndarray,  # bool [h, w], not empty
+    margin: int = 0,  # pixels
+) -> tuple[slice, slice]:  # rows and columns
+    "Where on a page the mask is."
+    rows, columns = (
+        slice(max(int(at.min()) - margin, 0), int(at.max()) + 1 + margin) for at in np.nonzero(mask)
+    )
+    return rows, columns
+
+
+def extent(
+    mask: np.ndarray,  # bool [h, w], not empty
+) -> int:  # pixels
+    "The longer side of what is in it."
+    return max(side.stop - side.start for side in box(mask))
+
+# %% ../nbs/07_handwriting.ipynb #02303e82
+def is_stray(
+    piece: np.ndarray,  # bool [h, w]
+) -> bool:
+    "Whether a piece touches the rim, and is a straight line or runs along the rim."
+    at, longer = np.nonzero(piece), max(piece.shape)
+    away = [np.minimum(a, length - 1 - a) for a, length in zip(at, piece.shape)]  # from the nearer side
+    if min(side.min() for side in away) > 1 or len(at[0]) < 2:
+        return False
+    across, along = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(at)), 0))  # standard deviations
+    line = across < 0.03 * longer and along > 6 * across
+    return bool(line or min(np.median(side) for side in away) < 0.05 * longer)
+
+# %% ../nbs/07_handwriting.ipynb #1d4b58af
+def digit_pieces(
+    depth: np.ndarray,  # float [h, w]
+    mask: np.ndarray,  # bool [h, w], what stands out
+) -> np.ndarray:  # bool [h, w]
+    "The piece with the most ink that is no stray line, and what is near it and about as dark."
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    mass = ndimage.sum_labels(depth, labels, np.arange(count + 1))
+    pieces = [labels == number for number in np.flatnonzero(mass > mass[1:].max() / 50) if number]
+    inner = [piece for piece in pieces if not is_stray(piece)] or pieces
+    kept = max(inner, key=lambda piece: depth[piece].sum())
+    if extent(kept) < 0.9 * max(mask.shape):  # else the picture was cropped tightly, and there are no strays
+        pieces = inner
+    if len(pieces) == 1:
+        return kept
+    far, size, tone = ndimage.distance_transform_edt(~kept), extent(kept), np.quantile(depth[kept], 0.75)
+    for piece in pieces:
+        if far[piece].min() < 0.2 * size and np.quantile(depth[piece], 0.9) > 0.4 * tone:
+            kept = kept | piece
+    return kept
+
+# %% ../nbs/07_handwriting.ipynb #48db7f55
+THIN, THICK = 0.086, 0.2  # of MNIST's pens, as shares of the digit
+
+
+def pen_width(
+    strokes: np.ndarray,  # bool [h, w]
+) -> float:  # pixels
+    "From the mean distance to the edge."
+    from scipy import ndimage
+
+    return 4 * ndimage.distance_transform_edt(np.pad(strokes, 1))[1:-1, 1:-1][strokes].mean() - 2
+
+# %% ../nbs/07_handwriting.ipynb #3341067f
+def usual_pen(
+    ink: np.ndarray,  # float [h, w], 0 to 1
+) -> np.ndarray:  # float, with a margin unless the pen was usual already
+    "The same digit, written with a pen about as thick as MNIST's."
+    from scipy import ndimage
+
+    strokes = ink > 0.5
+    width, size = pen_width(strokes), extent(strokes)
+    more = (np.clip(width, THIN * size, THICK * size) - width) / 2  # pixels on each side
+    if more == 0:
+        return ink
+    strokes = np.pad(strokes, max(2, int(more) + 2))
+    inside, outside = (ndimage.distance_transform_edt(part) for part in (strokes, ~strokes))
+    return np.clip(np.where(strokes, inside, 1 - outside) + more, 0, 1)
+
+# %% ../nbs/07_handwriting.ipynb #5e2a91c4
+def looks_drawn(
+    strokes: np.ndarray,  # bool [h, w], not empty
+) -> bool:
+    "Whether a pen can have drawn it: a line, with two sides, and not more of it than a digit needs."
+    from scipy import ndimage
+
+    strokes = strokes[box(strokes)]
+    outline = (ndimage.distance_transform_edt(np.pad(strokes, 1)) == 1).sum()  # touch paper
+    size, width = max(strokes.shape), max(pen_width(strokes), 1)
+    length = strokes.sum() / width
+    slender = width < 0.27 * size or length > 4.8 * width
+    return bool(slender and 0.94 * size < length and outline < min(2.35 * length, 6.5 * size))
+
+# %% ../nbs/07_handwriting.ipynb #b1f2dde4
+LEVELS = 0.2, 0.5  # how far ink stands out at least, as shares of the darkest
+
+
+def find_strokes(
+    depth: np.ndarray,  # float [h, w]: the share of the light that ink takes
+    noise: float,  # in the same unit
+) -> tuple[np.ndarray | None, bool]:  # bool [h, w], `None` where nothing stands out; can a pen have drawn it?
+    "The digit's strokes: what stands out, or, where that includes the paper's lines, what stands out more."
+    top, all_kept = np.quantile(depth, 0.999), []
+    for level in LEVELS if top > 15 * noise else ():
+        mask = depth > max(5 * noise, level * top)
+        kept = digit_pieces(depth, mask)
+        low, high = np.quantile(depth[~mask], [0.1, 0.6])  # of the paper
+        enough, even = depth[kept].sum() > 0.4 * depth[mask].sum(), high - low < 0.07 * top
+        if enough and even and looks_drawn(kept):
+            return kept, True
+        all_kept.append(kept)
+    return all_kept[0] if all_kept else None, False
+
+# %% ../nbs/07_handwriting.ipynb #bc8252be
+def find_ink(
+    page: np.ndarray,  # float32 [h, w], 0 to 255
+) -> tuple[np.ndarray | None, bool]:  # float, 0 for paper, 1 for ink, or `None`; can a pen have drawn it?
+    "The digit of a page, whichever of ink and paper is darker, written with a usual pen."
+    from scipy import ndimage
+
+    depth, noise = ink_depth(page)
+    kept, drawn = find_strokes(depth, noise)
+    if kept is None:
+        return None, False
+    here = box(kept, 3)
+    depth, kept = depth[here], kept[here]
+    full = np.median(depth[kept & (depth > 0.5 * np.quantile(depth[kept], 0.95))])
+    floor = max(0.1, 3 * noise / full)
+    ink = np.clip((depth / full - floor) / (0.9 - floor), 0, 1) * ndimage.binary_dilation(kept, iterations=3)
+    return usual_pen(ink), drawn
+
 # %% ../nbs/07_handwriting.ipynb #141f7a53
 SMALLEST, LARGEST = 8, 80_000_000  # pixels: the shorter side at least, the whole picture at most
 
@@ -89,39 +319,6 @@ def from_array(
     check_size(array.shape[1::-1], "array")
     return Image.fromarray(np.ascontiguousarray(array))
 
-# %% ../nbs/07_handwriting.ipynb #84bcd856
-def on_paper(
-    image: Image.Image,  # RGBA
-) -> np.ndarray:  # float32 [H, W], 0 to 255
-    "Grey levels, transparent parts filled: as the rest of the page, or, behind strokes, as their opposite."
-    grey = np.asarray(image.convert("L"), np.float32)
-    alpha = np.asarray(image.getchannel("A"), np.float32) / 255
-    solid = grey[alpha > 0.5]
-    middle = np.median(solid) if solid.size else 0
-    paper = middle if alpha.mean() > 0.5 else 255 * (middle < 128)
-    return alpha * grey + (1 - alpha) * paper
-
-# %% ../nbs/07_handwriting.ipynb #c2693501
-PAGE = 256  # pixels, the longer side at which a page is searched for its digit
-
-
-def grey_page(
-    image: Image.Image,
-) -> np.ndarray:  # float32 [h, w], grey from 0 to 255; the longer side is 256 pixels
-    "Make a picture grey, whatever its mode, and scale it."
-    size = [max(1, round(PAGE / max(image.size) * side)) for side in image.size]
-    if image.mode[0] in "IF":  # 16 or 32 bits, or floats
-        grey = np.nan_to_num(np.asarray(image, np.float32), posinf=0).clip(0)
-        grey = grey * (255 / next(top for top in (1, 255, 65535, grey.max()) if grey.max() <= top))
-    else:
-        if image.mode == "LAB":
-            image = image.getchannel("L")
-        clear = image.has_transparency_data or image.mode in ("La", "RGBa")
-        image = image.convert("LA") if image.mode == "La" else image
-        image = image.convert("RGBA" if clear else "L").reduce(max(1, max(image.size) // (2 * PAGE)))
-        grey = on_paper(image) if clear else np.asarray(image, np.float32)
-    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
-
 # %% ../nbs/07_handwriting.ipynb #20dcc8ad
 def read_page(
     picture,  # a path, a Pillow image, an array or a tensor
@@ -144,211 +341,14 @@ def read_page(
             raise InputError(f"{picture} is damaged or cut short: save or copy it again") from error
         return grey_page(upright)
 
-# %% ../nbs/07_handwriting.ipynb #e74e14d2
-def closing(
-    page: np.ndarray,  # float [h, w], or [h]: grey levels
-    brush: int,  # pixels, odd; the side of a square
-) -> np.ndarray:  # float, of the same shape
-    "The page, with all that is darker than around it and narrower than the brush painted over."
-    from scipy import ndimage
-
-    half = brush // 2
-    wide = ndimage.grey_closing(np.pad(page, half, mode="edge"), (brush,) * page.ndim)
-    return wide[(slice(half, -half),) * page.ndim]
-
-
-def brushed(
-    page: np.ndarray,  # float [h, w], grey levels
-    brush: int,  # pixels, odd; the side of a square
-) -> np.ndarray:  # float [h, w]
-    "The page without its ink: a closing, for which the paper goes on beyond the rim."
-    rim = np.concatenate([page[0], page[-1], page[:, 0], page[:, -1]])
-    bright = np.quantile(rim, 0.75)
-    same = np.mean(np.abs(rim - bright) < 0.05 * np.ptp(page)) > 0.4
-    page = np.pad(page, 1, mode="edge")
-    for side in (page[0], page[-1], page[:, 0], page[:, -1]):
-        side[:] = bright if same else closing(side, 3 * (brush // 2) | 1)
-    return closing(page, brush)[1:-1, 1:-1]
-
-# %% ../nbs/07_handwriting.ipynb #b7f607ee
-BRUSHES = (7, 15, 31, 63, 127)  # pixels of a page
-
-
-def covered(
-    page: np.ndarray,  # float [h, w], grey levels
-) -> np.ndarray:  # float [5], grey levels
-    "How much darkness each brush paints over, the mean of the page."
-    small = page[::3, ::3]  # for speed
-    return np.array([(closing(small, brush // 3 | 1) - small).mean() for brush in BRUSHES])
-
-
-def dark_on_light(
-    page: np.ndarray,  # float [h, w], 0 to 255
-) -> tuple[np.ndarray, int]:  # the page with its ink darker than its paper, and the brush to paint it over
-    "Turn the greys around where the ink is bright."
-    pages = page, 255 - page
-    covers = [covered(page) for page in pages]
-    thin = [(np.diff(cover, prepend=0) / np.square(BRUSHES)).sum() for cover in covers]
-    way = int(thin[1] > thin[0])
-    enough = int(np.argmax(covers[way] >= 0.8 * covers[way][-1]))
-    return pages[way], BRUSHES[min(enough + 1, len(BRUSHES) - 1)]
-
-# %% ../nbs/07_handwriting.ipynb #52b91b27
-def ink_depth(
-    page: np.ndarray,  # float [h, w], 0 to 255
-) -> tuple[np.ndarray, float]:  # float [h, w]: the share of the light that ink takes; and the noise in it
-    "How much of the paper's light is missing at each pixel, and the noise in that share."
-    from scipy import ndimage
-
-    page, brush = dark_on_light(ndimage.gaussian_filter(page, 0.7))
-    noise = max(3 * np.median(np.abs(page - ndimage.uniform_filter(page, 3))), 0.2)  # of a grey level
-    paper = brushed(page, brush)
-    light = np.maximum(paper, 20)  # in the deepest black shares mean nothing
-    depth = (paper - page) / light
-    return depth - np.quantile(depth, 0.1), float(noise / np.median(light))
-
-# %% ../nbs/07_handwriting.ipynb #5b0c7e19
-def box(
-    mask: np.ndarray,  # bool [h, w], not empty
-    margin: int = 0,  # pixels
-) -> tuple[slice, slice]:  # rows and columns
-    "Where on a page the mask is."
-    rows, columns = (
-        slice(max(int(at.min()) - margin, 0), int(at.max()) + 1 + margin) for at in np.nonzero(mask)
-    )
-    return rows, columns
-
-
-def extent(
-    mask: np.ndarray,  # bool [h, w], not empty
-) -> int:  # pixels
-    "The longer side of what is in it."
-    return max(side.stop - side.start for side in box(mask))
-
-# %% ../nbs/07_handwriting.ipynb #02303e82
-def is_stray(
-    piece: np.ndarray,  # bool [h, w]
-) -> bool:
-    "Whether a piece touches the rim, and is a straight line or runs along the rim."
-    at, longer = np.nonzero(piece), max(piece.shape)
-    away = [np.minimum(a, length - 1 - a) for a, length in zip(at, piece.shape)]  # from the nearer side
-    if min(side.min() for side in away) > 1 or len(at[0]) < 2:
-        return False
-    across, along = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(at)), 0))  # standard deviations
-    line = across < 0.03 * longer and along > 6 * across
-    return bool(line or min(np.median(side) for side in away) < 0.05 * longer)
-
-
-def digit_pieces(
-    depth: np.ndarray,  # float [h, w]
-    mask: np.ndarray,  # bool [h, w], what stands out
-) -> np.ndarray:  # bool [h, w]
-    "The piece with the most ink that is no stray line, and what is near it and about as dark."
-    from scipy import ndimage
-
-    labels, count = ndimage.label(mask, np.ones((3, 3)))
-    mass = ndimage.sum_labels(depth, labels, np.arange(count + 1))
-    pieces = [labels == number for number in np.flatnonzero(mass > mass[1:].max() / 50) if number]
-    inner = [piece for piece in pieces if not is_stray(piece)] or pieces
-    kept = max(inner, key=lambda piece: depth[piece].sum())
-    if extent(kept) < 0.9 * max(mask.shape):  # else the picture was cropped tightly, and there are no strays
-        pieces = inner
-    if len(pieces) == 1:
-        return kept
-    far, size, tone = ndimage.distance_transform_edt(~kept), extent(kept), np.quantile(depth[kept], 0.75)
-    for piece in pieces:
-        if far[piece].min() < 0.2 * size and np.quantile(depth[piece], 0.9) > 0.4 * tone:
-            kept = kept | piece
-    return kept
-
-# %% ../nbs/07_handwriting.ipynb #3341067f
-THIN, THICK = 0.086, 0.2  # of MNIST's pens, as shares of the digit
-
-
-def pen_width(
-    strokes: np.ndarray,  # bool [h, w]
-) -> float:  # pixels
-    "From the mean distance to the edge."
-    from scipy import ndimage
-
-    return 4 * ndimage.distance_transform_edt(np.pad(strokes, 1))[1:-1, 1:-1][strokes].mean() - 2
-
-
-def usual_pen(
-    ink: np.ndarray,  # float [h, w], 0 to 1
-) -> np.ndarray:  # float, with a margin unless the pen was usual already
-    "The same digit, written with a pen as thick as MNIST's."
-    from scipy import ndimage
-
-    strokes = ink > 0.5
-    width, size = pen_width(strokes), extent(strokes)
-    more = (np.clip(width, THIN * size, THICK * size) - width) / 2  # pixels on each side
-    if more == 0:
-        return ink
-    strokes = np.pad(strokes, max(2, int(more) + 2))
-    inside, outside = (ndimage.distance_transform_edt(part) for part in (strokes, ~strokes))
-    return np.clip(np.where(strokes, inside, 1 - outside) + more, 0, 1)
-
-# %% ../nbs/07_handwriting.ipynb #5e2a91c4
-def looks_drawn(
-    strokes: np.ndarray,  # bool [h, w], not empty
-) -> bool:
-    "Whether a pen can have drawn it: a line, with two sides, and not more of it than a digit needs."
-    from scipy import ndimage
-
-    strokes = strokes[box(strokes)]
-    outline = (ndimage.distance_transform_edt(np.pad(strokes, 1)) == 1).sum()  # touch paper
-    size, width = max(strokes.shape), max(pen_width(strokes), 1)
-    length = strokes.sum() / width
-    slender = width < 0.27 * size or length > 4.8 * width
-    return bool(slender and 0.94 * size < length and outline < min(2.35 * length, 6.5 * size))
-
-# %% ../nbs/07_handwriting.ipynb #bc8252be
-LEVELS = 0.2, 0.5  # how far ink stands out at least, as shares of the darkest
-
-
-def find_strokes(
-    depth: np.ndarray,  # float [h, w]: the share of the light that ink takes
-    noise: float,  # in the same unit
-) -> tuple[np.ndarray | None, bool]:  # bool [h, w], `None` where nothing stands out; can a pen have drawn it?
-    "The digit's strokes: what stands out, or, where that includes the paper's lines, what stands out more."
-    top, all_kept = np.quantile(depth, 0.999), []
-    for level in LEVELS if top > 15 * noise else ():
-        mask = depth > max(5 * noise, level * top)
-        kept = digit_pieces(depth, mask)
-        low, high = np.quantile(depth[~mask], [0.1, 0.6])  # of the paper
-        enough, even = depth[kept].sum() > 0.4 * depth[mask].sum(), high - low < 0.07 * top
-        if enough and even and looks_drawn(kept):
-            return kept, True
-        all_kept.append(kept)
-    return all_kept[0] if all_kept else None, False
-
-
-def find_ink(
-    page: np.ndarray,  # float32 [h, w], 0 to 255
-) -> tuple[np.ndarray | None, bool]:  # float, 0 for paper, 1 for ink, or `None`; can a pen have drawn it?
-    "The digit of a page, whichever of ink and paper is darker, written with a usual pen."
-    from scipy import ndimage
-
-    depth, noise = ink_depth(page)
-    kept, drawn = find_strokes(depth, noise)
-    if kept is None:
-        return None, False
-    here = box(kept, 3)
-    depth, kept = depth[here], kept[here]
-    full = np.median(depth[kept & (depth > 0.5 * np.quantile(depth[kept], 0.95))])
-    floor = max(0.1, 3 * noise / full)
-    ink = np.clip((depth / full - floor) / (0.9 - floor), 0, 1) * ndimage.binary_dilation(kept, iterations=3)
-    return usual_pen(ink), drawn
-
-# %% ../nbs/07_handwriting.ipynb #d31cfe6f
+# %% ../nbs/07_handwriting.ipynb #b04594a3
 class Prepared(NamedTuple):
     "A picture as the network expects it."
 
     seen: Tensor  # uint8 [28, 28], ink bright on dark, as in MNIST; all 0 where there is no ink
     drawn: bool  # whether a pen can have drawn it
 
-
+# %% ../nbs/07_handwriting.ipynb #d31cfe6f
 def prepare(
     picture,  # a path, a Pillow image, an array or a tensor
 ) -> Prepared:
@@ -423,7 +423,7 @@ class Reading(NamedTuple):
     "What was read in one picture."
 
     digit: int | None  # `None` where it was refused: `remark` says why
-    probabilities: Tensor  # float32 [10], calibrated; of each digit, supposing that it is one
+    probabilities: Tensor  # float32 [10], calibrated on MNIST; of each digit, supposing that it is one
     seen: Tensor  # uint8 [28, 28], what the network saw
     remark: str  # why it was refused; else empty
 

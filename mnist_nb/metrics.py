@@ -46,7 +46,7 @@ class Evaluation(NamedTuple):
         found = binomtest(self.right, len(self.labels)).proportion_ci(method="wilson")
         return 100 * found.low, 100 * found.high
 
-
+# %% ../nbs/05_metrics.ipynb #da505662
 def evaluate(
     model: nn.Module,  # asked in eval mode
     data: LabelledImages,  # such as `load_mnist().test`, on the device of the model
@@ -63,7 +63,7 @@ def confusion_matrix(
     pairs = 10 * evaluation.labels + evaluation.predictions
     return pairs.bincount(minlength=100).view(10, 10)
 
-
+# %% ../nbs/05_metrics.ipynb #1d1dba72
 def plot_confusion(
     matrix: Tensor,  # int64 [10, 10]
     data_name: str,  # for the title
@@ -77,7 +77,7 @@ def plot_confusion(
         for column in range(10):
             dark = row != column and mistakes[row, column] < 0.6 * mistakes.nan_to_num().max()
             count, color = str(int(matrix[row, column])), "white" if dark else "black"
-            axes.text(column, row, count, ha="center", va="center", fontsize=7, color=color)
+            axes.text(column, row, count, ha="center", va="center", fontsize=8, color=color)
     axes.set(
         title=f"Confusions, {data_name}",
         xlabel="predicted",
@@ -88,11 +88,7 @@ def plot_confusion(
     figure.colorbar(colours, label="images")
     return figure
 
-# %% ../nbs/05_metrics.ipynb #bda62e98
-# test images of MNIST (Northcutt, Athalye and Mueller, arXiv 2103.14749)
-LABEL_ERRORS = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729)
-
-
+# %% ../nbs/05_metrics.ipynb #ba9c742b
 def worst_mistakes(
     evaluation: Evaluation,
     count: int = 20,  # images
@@ -101,6 +97,10 @@ def worst_mistakes(
     wrong = (evaluation.predictions != evaluation.labels).nonzero()[:, 0]
     given = evaluation.probabilities[wrong, evaluation.labels[wrong]]
     return wrong[given.argsort()][:count]
+
+# %% ../nbs/05_metrics.ipynb #bda62e98
+# test images of MNIST (Northcutt, Athalye and Mueller, arXiv 2103.14749)
+LABEL_ERRORS = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729)
 
 # %% ../nbs/05_metrics.ipynb #d41670e6
 class Bin(NamedTuple):
@@ -123,7 +123,7 @@ def reliability(
     inside = [number == b for b in range(1, bins + 1)]
     return [Bin(int(i.sum()), confidence[i].mean().item(), right[i].mean().item()) for i in inside if i.any()]
 
-
+# %% ../nbs/05_metrics.ipynb #28451e9d
 def calibration_error(
     evaluation: Evaluation,
     bins: int = 15,  # of equal width, from 0 to 1

@@ -38,7 +38,7 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
         self.norm = nn.BatchNorm2d(channels_out)
-        self.activation = nn.ReLU(inplace=True)  # batch norm has no further use for its output
+        self.activation = nn.ReLU(inplace=True)  # overwrites its input, which nobody needs any more
         self.skip = channels_in == channels_out and not pool
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +65,8 @@ class DigitNet(nn.Module):
         sizes = enumerate(zip([1, 8, 16, 16, 16, 16], [8, 16, 16, 16, 16, 32]), 1)
         layers = [(f"conv{i}", Block(before, after, pool=i == 1)) for i, (before, after) in sizes]
         layers = [*layers[:pool_after], ("pool", nn.MaxPool2d(2)), *layers[pool_after:]]
-        self.blocks = nn.Sequential(OrderedDict(layers)).to(memory_format=torch.channels_last)
+        self.blocks = nn.Sequential(OrderedDict(layers))  # one after another
+        self.blocks.to(memory_format=torch.channels_last)  # how numbers lie in memory: faster, nothing else
         self.dropout = nn.Dropout(dropout)
         self.conv7 = nn.Conv2d(32, 10, 1, bias=False)
 
@@ -133,7 +134,7 @@ def predict_logits(
     images: Tensor,  # uint8 [N, 28, 28]
     batch_size: int = 250,  # images; few enough for a processor's cache
 ) -> Tensor:  # float32 [N, 10], on the device of `images`
-    "Logits in eval mode, batch by batch; the model's mode is left as it was."
+    "Logits in eval mode, batch by batch; the model as a whole is left in the mode in which it was."
     expect(images, "images", ("N", 28, 28), "uint8")
     weights = next(model.parameters())
     if weights.device != images.device:

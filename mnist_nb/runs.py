@@ -198,7 +198,8 @@ JUDGED = {
     "valid": "the held-out fold after the last epoch; the test images were not read",
 }
 REMARKS = {
-    "mnist": "At least 15 of MNIST's 10,000 test labels are wrong or undecidable, so 100% is not to be had.",
+    "mnist": "At least 15 of MNIST's 10,000 test labels are disputed by human raters, "
+    "so 100% would not mean perfect reading.",
     "digits": "This is NOT MNIST: the embedded digits of scikit-learn served. "
     "The figures say nothing about MNIST.",
 }

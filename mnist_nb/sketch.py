@@ -32,7 +32,7 @@ def draw_strokes(
     strokes: list[list[tuple[float, float]]],  # the points (x, y) of each stroke, from 0 to 1, y downwards
     pen: float = PEN,  # width, pixels
 ) -> Tensor:  # uint8 [SIDE, SIDE], ink bright on a background of 0
-    "The ink of a round pen: full within its radius of the line, fading over the last pixel."
+    "The ink of a round pen: half at its radius from the line, fading over one pixel there."
     across = torch.arange(SIDE) + 0.5
     pixels = torch.stack(torch.meshgrid(across, across, indexing="xy"), -1)
     nearest = torch.full((SIDE, SIDE), math.inf)
@@ -75,7 +75,7 @@ def strokes_of(
         [arc(0.49, 0.34, 0.19, 0.19, 0, -360) + [(0.62, 0.86)]],
     ][digit]
 
-# %% ../nbs/08_sketch.ipynb #2a04b56e
+# %% ../nbs/08_sketch.ipynb #75bd9622
 class Answer(NamedTuple):
     "What the network makes of a drawing, from the first layer to the last."
 
@@ -83,7 +83,7 @@ class Answer(NamedTuple):
     maps: dict[str, Tensor]  # float32 [channels, side, side] of each layer, and of the pooled `features`
     probabilities: Tensor  # float32 [10]
 
-
+# %% ../nbs/08_sketch.ipynb #2a04b56e
 @torch.no_grad()
 def read_drawing(
     model: DigitNet,  # in eval mode, on the CPU
@@ -174,7 +174,7 @@ def pad_class() -> type:
 
     return SketchPad
 
-# %% ../nbs/08_sketch.ipynb #15545e1c
+# %% ../nbs/08_sketch.ipynb #7f56d922
 def answer_pad(
     pad: Any,  # a `SketchPad`
     model: DigitNet,  # in eval mode, on the CPU
@@ -190,7 +190,7 @@ def answer_pad(
             pad.probabilities = answer.probabilities.tolist()
             pad.seen, pad.maps = answer.seen.numpy().tobytes(), map_bytes(answer.maps)
 
-
+# %% ../nbs/08_sketch.ipynb #15545e1c
 def sketch_pad(
     model: DigitNet,  # in eval mode, on the CPU
 ) -> Any:  # a `SketchPad`, which is a widget; an `InputError` where anywidget is missing

@@ -8,6 +8,7 @@ import struct
 import time
 import zlib
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -85,6 +86,16 @@ def refused(path) -> str:
     text = str(caught.value)
     assert path.name in text and "\n" not in text and (": " in text or "there is no file" in text)
     return text
+
+
+def test_the_chapters_cell_for_a_readers_own_file(tmp_path, seven):
+    "The reader writes a file's name in place of `None`, and the cell reads it."
+    cells = nbformat.read(ROOT / "nbs" / "07_handwriting.ipynb", 4).cells
+    (cell,) = (cell.source for cell in cells if cell.source.startswith("my_photograph = None"))
+    path, scope = tmp_path / "seven.png", {"read_digit": read_digit, "photos": []}
+    Image.fromarray(seven).save(path)
+    exec(cell.replace("None", repr(str(path)), 1), scope)
+    assert scope["mine"].digit == 7
 
 
 def test_a_missing_file(tmp_path):

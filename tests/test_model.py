@@ -16,7 +16,7 @@ from mnist_nb import PRESETS, DigitNet, Recipe, evaluate, fit, load_pretrained
 from mnist_nb.data import embedded_digits, to_input
 from mnist_nb.experiments.frontier import FILTERS, KINDS, small
 from mnist_nb.experiments.variants import LinearNet, Variant, average, maximum, mixed, separable
-from mnist_nb.interpret import receptive_field
+from mnist_nb.interpret import embed, feature_maps, input_gradient, receptive_field
 from mnist_nb.metrics import LABEL_ERRORS
 from mnist_nb.model import (
     PLAIN,
@@ -156,6 +156,26 @@ def test_the_layer_table_and_the_way_back_find_the_field_that_a_value_sees(recip
         place, seen = reached[row.name]
         rows, columns = receptive_field(model, row.name, place, place)
         assert list(rows) == list(columns) == seen and row.field == len(seen), row
+
+
+def test_the_receptive_field_of_an_unknown_layer_is_refused(model):
+    with pytest.raises(InputError, match=r"'conv8' is unknown: use conv1, .*, conv6"):
+        receptive_field(model, "conv8", 0, 0)
+
+
+LOOKS = {
+    "feature maps": lambda model: feature_maps(model, torch.zeros(2, 28, 28, dtype=torch.uint8)),
+    "features": lambda model: embed(model, torch.zeros(2, 28, 28, dtype=torch.uint8)),
+    "gradient": lambda model: input_gradient(model, torch.zeros(2, 1, 28, 28), torch.tensor([1, 2])),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS.values(), ids=LOOKS)
+def test_a_look_inside_refuses_a_network_in_training_mode(model, look):
+    "There an answer would depend on the other images, and on chance."
+    look(model.eval())
+    with pytest.raises(InputError, match=r"call model\.eval\(\) first"):
+        look(model.train())
 
 
 @pytest.mark.parametrize("recipe", NETWORKS, ids=lambda recipe: recipe.name)

@@ -96,6 +96,7 @@ def test_has_the_parts_of_a_chapter(chapter, notebook):
 def test_opens_with_the_thing_itself(chapter, notebook):
     "Set-up is folded, with a title for Colab; something is seen in the first three cells that show anything."
     for cell in code(notebook):
+        assert folded(cell) == (cell.metadata.get("cellView") == "form"), cell.source[:60]
         assert not folded(cell) or "# @title " in cell.source, cell.source[:60]
     install, *others = code(notebook)
     assert folded(install) or chapter.stem == "index"

@@ -359,7 +359,7 @@ def percent_right(
     answers = predict_logits(model, data.images, 10_000).argmax(1)
     return 100 * (answers == data.labels).double().mean().item()
 
-
+# %% ../../nbs/experiments/10_gpu.ipynb #2d342952
 class CohortPlan(NamedTuple):
     "Runs that belong in one results file, made so many at a time."
 
@@ -402,7 +402,7 @@ def missing_cohorts(
         cohorts += [(recipe, left[i : i + plan.at_once]) for i in range(0, len(left), plan.at_once)]
     return cohorts
 
-
+# %% ../../nbs/experiments/10_gpu.ipynb #4fa3f586
 def run_cohorts(
     plan: CohortPlan,
     path: Path,  # the results file; every finished cohort is appended

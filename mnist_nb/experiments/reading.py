@@ -104,7 +104,7 @@ def pen_paths(
             labels += [int(images.labels[chosen]), digit]
     return paths, torch.tensor(labels)
 
-
+# %% ../../nbs/experiments/09_reading.ipynb #6a2a0949
 def plainly(
     strokes: list[np.ndarray],  # of height 1
 ) -> Tensor:  # uint8 [28, 28]
@@ -144,7 +144,7 @@ WITHOUT = {  # each step: what it is called in `handwriting`, and what stands in
     "try again, darker": ("LEVELS", handwriting.LEVELS[:1]),
 }
 
-
+# %% ../../nbs/experiments/09_reading.ipynb #829ebaa3
 def see_without(
     step: str,  # a key of `WITHOUT`
     pages: Iterable[np.ndarray],  # as `read_page` gives them
@@ -155,7 +155,7 @@ def see_without(
         stack.enter_context(patch.object(handwriting, *WITHOUT[step]))
         return [prepare(page) for page in pages]
 
-
+# %% ../../nbs/experiments/09_reading.ipynb #42bad401
 def step_rows(
     images: LabelledImages,  # held out, whose digits are redrawn
     reader: Reader,  # of the network that has not seen them
@@ -190,7 +190,7 @@ def strangeness(
     measures = {"spread": -logits.std(1), "energy": -logits.logsumexp(1), "distance": far}
     return {name: values.masked_fill(undrawn, torch.inf) for name, values in measures.items()}
 
-
+# %% ../../nbs/experiments/09_reading.ipynb #e95d0078
 def curve(
     digits: Tensor,  # float [N], strangeness of each held-out digit
     others: dict[str, Tensor],  # float [N], of each picture of what is no digit, by kind
@@ -205,7 +205,7 @@ def curve(
         )
     return rows
 
-
+# %% ../../nbs/experiments/09_reading.ipynb #aeb09ef8
 def refusal_rows(
     held: LabelledImages,  # digits that the reader's network has not seen
     reader: Reader,
@@ -298,7 +298,7 @@ def calibrate(
     row |= {name: round(error, 4) for name, error in errors.items()} | machine(torch.device("cpu"))
     return row, reader, held
 
-
+# %% ../../nbs/experiments/09_reading.ipynb #0b74219d
 def write_reader(
     reader: Reader,
     path: Path,  # a `.json` file; appears whole or not at all
