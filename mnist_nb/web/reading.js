@@ -13,10 +13,12 @@ export function distance(features, { centres, whitening }) {
   return Math.min(...centres.map((centre) => Math.hypot(...whiten(centre.map((value, i) => features[i] - value)))));
 }
 
-// { digit, probabilities, remark }: digit is null where the reader refuses. Without a reader nothing is refused.
-export function read({ logits, features }, reader) {
+// { digit, probabilities, remark }: digit is null where the reader refuses, since no pen can have drawn it, or since its
+// features are far from every digit's. Without a reader nothing is refused.
+export function read({ logits, features }, drawn, reader) {
   const probabilities = softmax(logits, reader?.temperature);
-  const known = !reader || distance(features, reader) <= reader.threshold;
-  const digit = known ? probabilities.indexOf(Math.max(...probabilities)) : null;
-  return { digit, probabilities, remark: known ? "" : "does not look like a digit" };
+  let remark = "";
+  if (reader && !drawn) remark = "is not drawn with a pen";
+  else if (reader && distance(features, reader) > reader.threshold) remark = "does not look like a digit";
+  return { digit: remark ? null : probabilities.indexOf(Math.max(...probabilities)), probabilities, remark };
 }

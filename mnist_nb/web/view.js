@@ -1,6 +1,7 @@
 // Everything that a visitor works with: a drawing goes in, and all that the network makes of it is shown.
 
 import { centerDigit } from "./digit.js";
+import { looksDrawn } from "./drawn.js";
 import { explainDigit, explainFeature, explainPixel } from "./explain.js";
 import { frameIn, makeLayers, paint, rove } from "./maps.js";
 import { runNetwork } from "./network.js";
@@ -104,9 +105,9 @@ export function makeView(root, network, reader, told = () => {}) {
     status.textContent = text;
   }
   function update() {
-    const bytes = centerDigit(pad.pixels(), SIDE);
+    const ink = pad.pixels(), bytes = centerDigit(ink, SIDE);
     run = bytes && runNetwork(network, bytes);
-    answer = run && read(run, reader);
+    answer = run && read(run, looksDrawn(ink, SIDE), reader);
     paint(seen, bytes ?? [], 28, 255);
     showBars(answer?.probabilities);
     layers.paint(run);
