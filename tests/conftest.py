@@ -34,6 +34,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 FIRST = ("test_package", "test_trust", "test_study", "test_browser")  # the longest, so that none is left over
 
 
+def pytest_addoption(parser):
+    parser.addoption("--whole", action="store_true", help="the site: all images, all views, with times")
+
+
+@pytest.fixture(scope="session")
+def whole(request) -> bool:
+    "Whether `make site-check` asks for everything, on a machine that does nothing else."
+    return request.config.getoption("--whole")
+
+
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
 
