@@ -59,7 +59,8 @@ def test_the_wheel_holds_weights_results_and_the_pad(wheel):
         "mnist_nb/weights/README.md",
         "mnist_nb/results/presets.csv",
     } <= names
-    assert {"mnist_nb/sketch.js", "mnist_nb/sketch.css"} <= names
+    web = {path.relative_to(ROOT).as_posix() for path in (PACKAGE / "web").iterdir()}
+    assert "mnist_nb/web/view.js" in web <= names
     assert not [name for name in names if name.endswith(".ipynb") or "tests" in name]
     assert wheel.stat().st_size < 2_000_000
 

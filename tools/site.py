@@ -88,7 +88,8 @@ def main():
             prepare(path)
     (BOOK / "api.md").write_text(reference(), encoding="utf-8")
     shutil.copytree(ROOT / "site" / "live", SITE)
-    for file in (pretrained_path(), pretrained_path().with_name("reader.json")):
+    web = (ROOT / "mnist_nb" / "web").iterdir()  # flat, beside the page's own files
+    for file in (*web, pretrained_path(), pretrained_path().with_name("reader.json")):
         shutil.copy(file, SITE)
     about = settings()
     page = f"https://{about['user']}.github.io/{about['repo']}"

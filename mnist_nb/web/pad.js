@@ -4,59 +4,61 @@ const MOVES = {
   ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0],
   Home: [-1, -1], PageUp: [1, -1], End: [-1, 1], PageDown: [1, 1],
 };
+export const SIDE = 140; // of the pad, pixels, as in Python
+const PEN = 14; // width of its pen, pixels
 const STEP = 7; // pixels that a key moves the pen
-const HELP = "Keys: arrows, Home, End, Page Up and Page Down move the pen. Space puts it down and lifts it. " +
+export const HELP = "Keys: arrows, Home, End, Page Up and Page Down move the pen. Space puts it down and lifts it. " +
   "Backspace undoes, Delete clears, Tab leaves.";
-const QUIET = { "data-lm-suppress-shortcuts": "true" }; // a key pressed here is no command to JupyterLab, such as "d d"
 
 export function add(parent, tag, attributes = {}, text = "") {
   const node = parent.appendChild(document.createElement(tag));
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  if (tag === "button" || "tabindex" in attributes) node.setAttribute("data-lm-suppress-shortcuts", "true"); // of JupyterLab
   node.textContent = text;
   return node;
 }
 
-// Bytes as a grey picture; where there are none, it is black.
-export function picture(bytes, side) {
+// Numbers as a grey picture: 0, less, and what is missing are black, `top` is white.
+export function grey(values, side, top) {
   const image = new ImageData(side, side);
   for (let i = 0; i < side * side; i++) {
-    image.data.fill(bytes[i] ?? 0, 4 * i, 4 * i + 3);
+    image.data.fill((255 * Math.max(0, values[i] ?? 0)) / (top || 1), 4 * i, 4 * i + 3);
     image.data[4 * i + 3] = 255;
   }
   return image;
 }
 
-// `changed` is called at every change of the drawing, `lifted` when a stroke ends. Gives { pixels, show }.
-export function makePad(parent, { side, pen, changed, lifted }) {
-  const paper = add(parent, "canvas", { class: "paper", width: 2 * side, height: 2 * side, tabindex: 0, role: "application", "aria-label": `Drawing area. ${HELP}`, ...QUIET });
-  const undoButton = add(parent, "button", { type: "button", ...QUIET }, "Undo");
-  const clearButton = add(parent, "button", { type: "button", ...QUIET }, "Clear");
-  add(parent, "p", { class: "small" }, `Draw one digit, large, with mouse, finger or pen. ${HELP}`);
+// `changed` is called at every change of the drawing, `lifted` when a visitor has ended a stroke, undone or cleared.
+export function makePad(parent, { changed, lifted }) {
+  const paper = add(parent, "canvas", { class: "paper", width: 2 * SIDE, height: 2 * SIDE, tabindex: 0, role: "application", "aria-label": `Drawing area. ${HELP}` });
+  const undoButton = add(parent, "button", { type: "button" }, "Undo");
+  const clearButton = add(parent, "button", { type: "button" }, "Clear");
   const sheet = paper.getContext("2d");
-  const ink = new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true });
+  const ink = new OffscreenCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true });
 
   let base = null, strokes = []; // the drawing: strokes over a picture that was there before
   const past = []; // the drawings to which undo goes back
   let stroke = null; // the one being drawn
   let pointer = null; // the mouse, finger or pen that draws it
   let cursor = null; // where the keyboard's pen is, while it is in use
+  let sample = false; // whether the first stroke replaces what is shown
 
   function repaint() {
-    ink.fillRect(0, 0, side, side);
+    ink.fillRect(0, 0, SIDE, SIDE);
     if (base) ink.putImageData(base, 0, 0);
-    Object.assign(ink, { strokeStyle: "white", lineWidth: pen, lineCap: "round", lineJoin: "round" });
+    Object.assign(ink, { strokeStyle: "white", lineWidth: PEN, lineCap: "round", lineJoin: "round" });
     for (const points of strokes) {
       ink.beginPath();
       points.forEach(([x, y], i) => ink.lineTo(i ? x : x - 0.01, y)); // a stroke of one point is a dot
       ink.lineTo(...points.at(-1));
       ink.stroke();
     }
-    sheet.drawImage(ink.canvas, 0, 0, 2 * side, 2 * side);
+    sheet.drawImage(ink.canvas, 0, 0, 2 * SIDE, 2 * SIDE);
     if (!cursor) return;
     for (const [style, line] of [["black", 6], ["white", 2]]) {
       Object.assign(sheet, { strokeStyle: style, lineWidth: line, fillStyle: "grey" });
       sheet.beginPath();
-      sheet.arc(2 * cursor[0], 2 * cursor[1], pen, 0, 7);
+      sheet.arc(2 * cursor[0], 2 * cursor[1], PEN, 0, 7);
       sheet.stroke();
       if (stroke) sheet.fill();
     }
@@ -65,10 +67,13 @@ export function makePad(parent, { side, pen, changed, lifted }) {
     repaint();
     changed();
   }
-  function begin(point) {
+  function put(newBase, newStrokes) {
     past.push([base, strokes]);
+    [base, strokes, sample] = [newBase, newStrokes, false];
+  }
+  function begin(point) {
     stroke = [point];
-    strokes = [...strokes, stroke];
+    put(sample ? null : base, sample ? [stroke] : [...strokes, stroke]);
     update();
   }
   function extend(points) {
@@ -76,9 +81,16 @@ export function makePad(parent, { side, pen, changed, lifted }) {
     update();
   }
   function lift() {
-    if (stroke) lifted();
+    const drawn = stroke;
     stroke = pointer = null;
     repaint();
+    if (drawn) lifted();
+  }
+  function replace(newBase, newStrokes) {
+    lift();
+    put(newBase, newStrokes);
+    update();
+    lifted();
   }
   function undo() {
     lift();
@@ -86,17 +98,10 @@ export function makePad(parent, { side, pen, changed, lifted }) {
     update();
     lifted();
   }
-  function replace(newBase, newStrokes) {
-    lift();
-    past.push([base, strokes]);
-    [base, strokes] = [newBase, newStrokes];
-    update();
-    lifted();
-  }
 
   function at(event) {
     const box = paper.getBoundingClientRect();
-    return [((event.clientX - box.left) / box.width) * side, ((event.clientY - box.top) / box.height) * side];
+    return [((event.clientX - box.left) / box.width) * SIDE, ((event.clientY - box.top) / box.height) * SIDE];
   }
   paper.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || pointer !== null) return;
@@ -118,8 +123,8 @@ export function makePad(parent, { side, pen, changed, lifted }) {
   function press(key) {
     if (key === "Backspace") return undo();
     if (key === "Delete") return replace(null, []);
-    cursor ??= [side / 2, side / 2];
-    if (key !== " ") cursor = cursor.map((value, axis) => Math.min(side, Math.max(0, value + STEP * MOVES[key][axis])));
+    cursor ??= [SIDE / 2, SIDE / 2];
+    if (key !== " ") cursor = cursor.map((value, axis) => Math.min(SIDE, Math.max(0, value + STEP * MOVES[key][axis])));
     if (key === " ") stroke ? lift() : begin(cursor);
     else stroke ? extend([cursor]) : repaint();
   }
@@ -129,7 +134,7 @@ export function makePad(parent, { side, pen, changed, lifted }) {
     press(event.key);
   });
   paper.addEventListener("focus", () => {
-    if (paper.matches(":focus-visible")) cursor ??= [side / 2, side / 2];
+    if (paper.matches(":focus-visible")) cursor ??= [SIDE / 2, SIDE / 2];
     repaint();
   });
   paper.addEventListener("blur", () => {
@@ -138,17 +143,23 @@ export function makePad(parent, { side, pen, changed, lifted }) {
   });
   undoButton.addEventListener("click", undo);
   clearButton.addEventListener("click", () => replace(null, []));
+  const onPad = (strokes) => strokes.map((points) => points.map(([x, y]) => [x * SIDE, y * SIDE]));
   return {
-    pixels() { // bytes of ink, [side, side]
-      const { data } = ink.getImageData(0, 0, side, side);
-      return Uint8Array.from({ length: side * side }, (_, i) => data[4 * i]);
+    pixels() { // bytes of ink, [SIDE, SIDE]
+      const { data } = ink.getImageData(0, 0, SIDE, SIDE);
+      return Uint8Array.from({ length: SIDE * SIDE }, (_, i) => data[4 * i]);
     },
-    show(points) { // strokes with points from 0 to 1, instead of what was there
-      replace(null, points.map((line) => line.map(([x, y]) => [x * side, y * side])));
+    show(strokes) { // with points from 0 to 1, instead of what was there
+      replace(null, onPad(strokes));
     },
-    load(bytes) { // a picture, instead of what was there; nobody is told
-      [base, strokes] = [bytes.length ? picture(bytes, side) : null, []];
-      repaint();
+    open(strokes) { // the same as a sample, which the first stroke replaces; it counts as drawn by nobody
+      put(null, onPad(strokes));
+      sample = true;
+      update();
+    },
+    load(bytes) { // a picture, instead of what was there; it counts as drawn by nobody
+      put(grey(bytes, SIDE, 255), []);
+      update();
     },
     isDown: () => stroke !== null,
   };

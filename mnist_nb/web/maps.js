@@ -1,16 +1,16 @@
 // The maps of all layers as buttons, a row for each layer. One of them is open at a time.
 
-import { add } from "./pad.js";
+import { add, grey } from "./pad.js";
 
-// Numbers as grey: black is 0, white is `top`.
 export function paint(canvas, values, side, top) {
   canvas.width = canvas.height = side;
-  const image = new ImageData(side, side);
-  for (let i = 0; i < side * side; i++) {
-    image.data.fill((255 * Math.max(0, values[i])) / (top || 1), 4 * i, 4 * i + 3);
-    image.data[4 * i + 3] = 255;
-  }
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  canvas.getContext("2d").putImageData(grey(values, side, top), 0, 0);
+}
+
+// A frame around a square window of what it lies on, in shares of its side; it ends where that ends.
+export function frameIn(frame, { top, left, size }) {
+  const percent = (share) => `${100 * Math.max(0, share)}%`;
+  Object.assign(frame.style, { left: percent(left), right: percent(1 - left - size), top: percent(top), bottom: percent(1 - top - size) });
 }
 
 // Arrow keys, Home and End go from one of some buttons to another; Tab reaches the group once.
@@ -27,10 +27,10 @@ export function rove(group) {
   });
 }
 
-// Rows of buttons; `open(layer, channel)` is called when one is pressed. Gives a painter for a run's layers.
-export function makeLayers(parent, layers, features, open) {
-  const all = [...layers.map(({ name, channels, side }) => ({ name, channels, side })), { name: "features", channels: features, side: 1 }];
-  const rows = all.map(({ name, channels, side }, layer) => {
+// A row of buttons for each block of a network, and one for the features; `open(layer, channel)` is called when one is
+// pressed. Gives a painter for a run, or for none, what marks the open one, and where a map's button is.
+export function makeLayers(parent, blocks, open) {
+  const rows = [...blocks, { name: "features", channels: 32, side: 1 }].map(({ name, channels, side }, layer) => {
     const text = side === 1 ? `${name}: ${channels} numbers, each the mean plus the maximum of a map of conv6` : `${name}: ${channels} maps of ${side}×${side}`;
     add(parent, "h3", {}, text);
     const group = add(parent, "div", { class: side === 1 ? "maps numbers" : "maps", role: "group", "aria-label": text });
@@ -44,13 +44,15 @@ export function makeLayers(parent, layers, features, open) {
   });
   return {
     paint(run) {
-      [...run.layers.map((layer) => layer.maps), run.features].forEach((maps, i) => {
+      const all = run ? [...run.layers.map(({ maps }) => maps), run.features] : rows.map(() => new Float32Array());
+      all.forEach((maps, i) => {
         const { side, canvases } = rows[i], size = side * side, top = maps.reduce((a, b) => Math.max(a, b), 0);
         canvases.forEach((canvas, c) => paint(canvas, maps.subarray(c * size, (c + 1) * size), side, top));
       });
     },
-    press(layer, channel) { // marks the open one
+    press(layer, channel) {
       rows.forEach(({ canvases }, i) => canvases.forEach((canvas, c) => canvas.parentNode.setAttribute("aria-pressed", i === layer && c === channel)));
     },
+    buttonOf: (layer, channel) => rows[layer].canvases[channel].parentNode,
   };
 }

@@ -1,7 +1,7 @@
 // The network in plain JavaScript: it reads the weights that Python wrote, and keeps every map on the way.
 // Maps are Float32Arrays, channel by channel and row by row, as in PyTorch.
 
-export const SIZES = [1, 8, 16, 16, 16, 16, 32]; // channels, before conv1 and behind each of the six blocks
+const SIZES = [1, 8, 16, 16, 16, 16, 32]; // channels, before conv1 and behind each of the six blocks
 const EPSILON = 1e-5; // of batch norm
 const PLAIN = { // what a stored network may say of itself, as in Python, beside its dropout and where it pools
   network: "DigitNet", dropout_at: "features", pooling: "mixed", skips: true, norm: true, silu: false,
@@ -55,15 +55,21 @@ export function readNetwork(buffer) {
   const blocks = SIZES.slice(1).map((channels, i) => {
     const name = `blocks.conv${i + 1}`;
     const norm = ["weight", "bias", "running_mean", "running_var"].map((part) => tensor(`${name}.norm.${part}`, channels));
-    return { name: `conv${i + 1}`, weights: tensor(`${name}.conv.weight`, channels * SIZES[i] * 9), norm };
+    const weights = tensor(`${name}.conv.weight`, channels * SIZES[i] * 9);
+    return { name: `conv${i + 1}`, channelsIn: SIZES[i], channels, side: i < poolAfter ? 14 : 7, pools: i === 0, weights, norm };
   });
   return { mean: tensor("mean", 1)[0], std: tensor("std", 1)[0], poolAfter, blocks, classifier: tensor("conv7.weight", 320), facts };
 }
 
-// Windows of 3x3 over all channels, with a rim of zeros: [channelsIn, side, side] to [channelsOut, side, side].
-export function convolve(x, weights, channelsIn, channelsOut, side) {
-  const result = new Float32Array(channelsOut * side * side);
-  for (let o = 0; o < channelsOut; o++)
+// Bytes to numbers with mean 0 and standard deviation 1, measured over all training pixels.
+export function normalise(bytes, { mean, std }) {
+  return Float32Array.from(bytes, (byte) => (byte / 255 - mean) / std);
+}
+
+// Windows of 3x3 over all channels, with a rim of zeros: [channelsIn, side, side] to [channels, side, side].
+export function convolve(x, weights, channelsIn, channels, side) {
+  const sums = new Float32Array(channels * side * side);
+  for (let o = 0; o < channels; o++)
     for (let c = 0; c < channelsIn; c++)
       for (let k = 0; k < 9; k++) {
         const weight = weights[(o * channelsIn + c) * 9 + k];
@@ -71,22 +77,22 @@ export function convolve(x, weights, channelsIn, channelsOut, side) {
         for (let row = Math.max(0, -down); row < Math.min(side, side - down); row++) {
           const to = (o * side + row) * side, from = (c * side + row + down) * side + right;
           for (let column = Math.max(0, -right); column < Math.min(side, side - right); column++)
-            result[to + column] += weight * x[from + column];
+            sums[to + column] += weight * x[from + column];
         }
       }
-  return result;
+  return sums;
 }
 
 // Of each square of 2x2 the largest: [channels, side, side] to half the sides.
 export function maxPool(x, channels, side) {
-  const half = side / 2, result = new Float32Array(channels * half * half);
+  const half = side / 2, largest = new Float32Array(channels * half * half);
   for (let c = 0; c < channels; c++)
     for (let row = 0; row < half; row++)
       for (let column = 0; column < half; column++) {
         const at = (c * side + 2 * row) * side + 2 * column;
-        result[(c * half + row) * half + column] = Math.max(x[at], x[at + 1], x[at + side], x[at + side + 1]);
+        largest[(c * half + row) * half + column] = Math.max(x[at], x[at + 1], x[at + side], x[at + side + 1]);
       }
-  return result;
+  return largest;
 }
 
 // Batch norm as it is after training: a channel's own scale and shift.
@@ -95,19 +101,22 @@ export function scaleAndShift([weight, bias, mean, variance], channel) {
   return [scale, bias[channel] - mean[channel] * scale];
 }
 
-// One block, with all that it computes on the way: sums, pooled, normed, and maps, which the next block gets.
-function runBlock({ name, weights, norm }, x, channelsIn, channels, side, pools) {
-  const sums = convolve(x, weights, channelsIn, channels, side);
-  const pooled = pools ? maxPool(sums, channels, side) : sums;
-  if (pools) side /= 2;
-  const size = side * side, normed = new Float32Array(pooled.length);
+export function batchNorm(x, norm, channels) {
+  const size = x.length / channels, normed = new Float32Array(x.length);
   for (let c = 0; c < channels; c++) {
     const [scale, shift] = scaleAndShift(norm, c);
-    for (let i = c * size; i < (c + 1) * size; i++) normed[i] = scale * pooled[i] + shift;
+    for (let i = c * size; i < (c + 1) * size; i++) normed[i] = scale * x[i] + shift;
   }
+  return normed;
+}
+
+// One block, with all that it computes on the way, for whoever wants to look; the next block gets the maps.
+export function runBlock({ channelsIn, channels, side, pools, weights, norm }, x) {
+  const sums = convolve(x, weights, channelsIn, channels, pools ? 2 * side : side);
+  const normed = batchNorm(pools ? maxPool(sums, channels, 2 * side) : sums, norm, channels);
   const skips = channelsIn === channels;
-  const maps = normed.map((value, i) => Math.max(0, value) + (skips ? x[i] : 0));
-  return { name, channels, side, input: x, channelsIn, pools, skips, sums, pooled, normed, maps };
+  const maps = normed.map((value, i) => Math.max(0, value) + (skips ? x[i] : 0)); // ReLU, and the skip
+  return { input: x, sums, normed, skips, maps };
 }
 
 // Mean plus maximum of each channel: [channels, side, side] to [channels].
@@ -119,16 +128,20 @@ export function poolGlobally(x, channels) {
   });
 }
 
+// Ten scores, each of them a sum of all features times weights.
+export function classify(features, weights) {
+  const score = (digit) => features.reduce((sum, value, c) => sum + value * weights[features.length * digit + c], 0);
+  return Float32Array.from({ length: 10 }, (_, digit) => score(digit));
+}
+
 // Everything, for one picture of 28x28 bytes: { layers, features, logits }.
 export function runNetwork(network, bytes) {
-  let x = Float32Array.from(bytes, (byte) => (byte / 255 - network.mean) / network.std), side = 28;
+  let x = normalise(bytes, network);
   const layers = network.blocks.map((block, i) => {
-    const layer = runBlock(block, x, SIZES[i], SIZES[i + 1], side, i === 0);
-    ({ maps: x, side } = layer);
-    if (i + 1 === network.poolAfter) [x, side] = [maxPool(x, layer.channels, side), side / 2];
+    const layer = runBlock(block, x);
+    x = i + 1 === network.poolAfter ? maxPool(layer.maps, block.channels, block.side) : layer.maps;
     return layer;
   });
   const features = poolGlobally(x, 32);
-  const logits = Float32Array.from({ length: 10 }, (_, d) => features.reduce((sum, value, c) => sum + value * network.classifier[32 * d + c], 0));
-  return { layers, features, logits };
+  return { layers, features, logits: classify(features, network.classifier) };
 }
