@@ -4,7 +4,6 @@
 
 import functools
 import gzip
-import importlib.util
 import re
 import struct
 import time
@@ -17,7 +16,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import nbformat
 import pytest
 from conftest import CHAPTERS, ROOT
-from web import BASE, CHROMIUM, HOST, Watch, chromium, served
+from web import BASE, CHROMIUM, HOST, Watch, chromium, load_builder, served
 
 VIEWS = [(width, scheme) for width in (360, 1200) for scheme in ("light", "dark")]
 KB, MB = 1000, 1_000_000
@@ -28,11 +27,7 @@ chromium_only = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     "The site, built for these tests without a network, and the seconds that it took."
-    folder = tmp_path_factory.mktemp("site")
-    spec = importlib.util.spec_from_file_location("builder", ROOT / "tools" / "site.py")
-    builder = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(builder)
-    builder.SITE, builder.BOOK = folder / "_site", folder / "book"
+    builder = load_builder(tmp_path_factory.mktemp("site"))
     nowhere = "http://127.0.0.1:9"  # whoever asks another host by Python fails
     with pytest.MonkeyPatch.context() as patch:
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import importlib.util
 import shutil
 import sys
 import threading
@@ -20,6 +21,15 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 BASE = f"/{settings()['repo']}/"  # where Pages puts the site of a repository
 HOST = f"https://{settings()['user']}.github.io"
+
+
+def load_builder(folder: Path):
+    "`tools/site.py`, which `make site` runs, with another folder to write to."
+    spec = importlib.util.spec_from_file_location("builder", ROOT / "tools" / "site.py")
+    builder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
+    builder.SITE, builder.BOOK = folder / "_site", folder / "book"
+    return builder
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
