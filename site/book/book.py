@@ -1,9 +1,13 @@
-"""What the book needs of Sphinx beside its theme: alternative texts of pictures, and formulas without another host."""
+"""What the book needs of Sphinx beside its theme."""
+
+import re
+from html import escape
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from myst_nb.core.render import NbElementRenderer
 
+PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
 render_image = NbElementRenderer.render_image
 
 
@@ -13,8 +17,13 @@ def with_alternative_text(self, data):
     facts = data.output_metadata.get(data.mime_type, {})
     for element in elements:
         for image in element.findall(nodes.image):
-            image["alt"] = facts.get("alt", "")
+            image["alt"], image["loading"] = facts.get("alt", ""), "lazy"
     return elements
+
+
+def anchor(title: str) -> str:
+    "The part of a link that leads to a heading, as JupyterLab and GitHub write it."
+    return title.replace(" ", "-")
 
 
 def inline(self, node):
@@ -27,8 +36,18 @@ def block(self, node):
     raise nodes.SkipNode
 
 
+def finish(app, pagename, templatename, context, doctree):
+    "A page's subtitle describes it; spans that have no colour of their own go, and labels that hide a fold's title."
+    quote = next(doctree.findall(nodes.block_quote), None) if doctree else None
+    about = quote.astext() if quote else context["description"]
+    context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{escape(about)}">'
+    if doctree:
+        context["body"] = PLAIN.sub(r"\1", context["body"]).replace(' aria-label="Toggle hidden content"', "")
+
+
 def setup(app):
     NbElementRenderer.render_image = with_alternative_text
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
     app.config.html_math_renderer = "mathml"
+    app.connect("html-page-context", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

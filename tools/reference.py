@@ -1,0 +1,73 @@
+"""The reference: what is public in a module of the package, with its docments, read from the source alone."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FENCES = {"class": "`````", "function": "`````", "method": "````", "property": "````"}
+
+
+def parameters(node: ast.FunctionDef | ast.ClassDef) -> tuple[str, list]:
+    "As they are written, and each of them; those of a class are what `__init__` takes, or its fields."
+    if isinstance(node, ast.ClassDef):
+        made = [part for part in node.body if getattr(part, "name", "") == "__init__"]
+        fields = [part for part in node.body if isinstance(part, ast.AnnAssign)]
+        return parameters(made[0]) if made else (", ".join(map(ast.unparse, fields)), fields)
+    every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return ast.unparse(node.args).removeprefix("self").removeprefix(", "), every
+
+
+def kind_of(node: ast.stmt, within: bool) -> str:
+    "As Sphinx calls it."
+    if isinstance(node, ast.ClassDef):
+        return "class"
+    if any(ast.unparse(decorator) == "property" for decorator in node.decorator_list):
+        return "property"
+    return "method" if within else "function"
+
+
+class Module:
+    "A module of the package, as its source says it."
+
+    def __init__(self, name: str):
+        text = (ROOT / name.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
+        self.name, self.lines, self.defined = name, text.splitlines(), {}
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                self.defined[node.name] = node
+            elif isinstance(node, ast.Assign):
+                names = [part.id for part in ast.walk(node.targets[0]) if isinstance(part, ast.Name)]
+                self.defined |= dict.fromkeys(names, node)
+
+    def comment(self, line: int) -> str:
+        "What stands at the end of a line."
+        return self.lines[line - 1].partition("  # ")[2]
+
+    def constant(self, name: str, node: ast.Assign) -> str:
+        value = ast.unparse(node.value)
+        option = f":value: {value}\n" if len(value) <= 60 else ""
+        return f"```{{py:data}} {name}\n{option}\n{self.comment(node.lineno)}\n```\n\n"
+
+    def thing(self, node: ast.FunctionDef | ast.ClassDef, within: bool = False) -> str:
+        "A function, or a class with its public methods, each with a list of its parameters."
+        kind, (words, taken) = kind_of(node, within), parameters(node)
+        names = {part: getattr(part, "arg", None) or part.target.id for part in taken}
+        about = [ast.get_docstring(node) or "", ""]
+        about += [f":param {names[p]}: {self.comment(p.end_lineno)}" for p in taken if self.comment(p.end_lineno)]
+        signature = node.name if kind == "property" else f"{node.name}({words})"
+        if kind != "class" and node.returns:
+            said = self.comment(node.returns.end_lineno)
+            about += [f":returns: {said}"] * bool(said)
+            signature += f" -> {ast.unparse(node.returns)}" * (kind != "property")
+        methods = [part for part in node.body if kind == "class" and isinstance(part, ast.FunctionDef)]
+        about += ["", *(self.thing(part, True) for part in methods if not part.name.startswith("_"))]
+        text = "\n".join(about)
+        return f"{FENCES[kind]}{{py:{kind}}} {signature}\n\n{text}\n{FENCES[kind]}\n\n"
+
+    def page(self) -> str:
+        "A directive of Sphinx for each public name, in the order of the source."
+        text = f"```{{py:currentmodule}} {self.name}\n```\n\n"
+        for name in ast.literal_eval(self.defined["__all__"].value):
+            node = self.defined[name]
+            text += self.constant(name, node) if isinstance(node, ast.Assign) else self.thing(node)
+        return text
