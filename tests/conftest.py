@@ -170,6 +170,13 @@ def mirror(mnist, serve) -> str:
 
 
 def pytest_terminal_summary(terminalreporter):
+    measured = [p for report in terminalreporter.stats.get("passed", []) for p in report.user_properties]
+    if measured and terminalreporter.config.getoption("--whole"):
+        from mnist_nb.runs import machine
+
+        terminalreporter.write_line(f"\nMeasured on {machine(torch.device('cpu'))['hardware']}:")
+        for name, value in measured:
+            terminalreporter.write_line(f"  {name:55} {value}")
     skipped = [(report.longrepr[2], report.nodeid) for report in terminalreporter.stats.get("skipped", [])]
     unchecked = {reason: [name for why, name in skipped if why.endswith(reason)] for reason in REASONS}
     for reason, names in unchecked.items():

@@ -110,7 +110,9 @@ def write_reference():
     "A page for each module, in the order of the notebooks that write them, and one that leads to them."
     (BOOK / "source" / "api").mkdir()
     front = (ROOT / "mnist_nb" / "__init__.py").read_text(encoding="utf-8")
-    lines = [(module, names.split(", ")) for module, names in re.findall(r"^from \.(\w+) import (.*)", front, re.M)]
+    lines = [
+        (module, names.split(", ")) for module, names in re.findall(r"^from \.(\w+) import (.*)", front, re.M)
+    ]
     links = [f"{{py:obj}}`~mnist_nb.{module}.{name}`" for module, names in lines for name in names]
     text, modules = f"# The package\n\n`import mnist_nb` gives what most need: {', '.join(links)}.\n", []
     for part, pattern in PARTS.items():
@@ -157,7 +159,9 @@ def add_card(page: Path, url: str):
 
 def without_idle_icons(script: Path):
     "Font Awesome brings two thousand icons, in 1.5 MB; kept are those that the theme shows."
-    files = [file for pattern in ("*.html", "*.js") for file in (SITE / "book").rglob(pattern) if file != script]
+    files = [
+        file for pattern in ("*.html", "*.js") for file in (SITE / "book").rglob(pattern) if file != script
+    ]
     used = {name for file in files for name in re.findall(r"\bfa-([\w-]+)", file.read_text(encoding="utf-8"))}
     text = script.read_text(encoding="utf-8")
     script.write_text(ICON.sub(lambda m: m[0] if m[1] in used else "", text), encoding="utf-8")
@@ -171,7 +175,18 @@ def main():
         for path in chapters(pattern):
             prepare(path)
     write_reference()
-    command = [sys.executable, "-m", "sphinx", "-q", "-j", "2", "-W", "--keep-going", "-c", ROOT / "site" / "book"]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-j",
+        "2",
+        "-W",
+        "--keep-going",
+        "-c",
+        ROOT / "site" / "book",
+    ]
     subprocess.run([*command, "-d", BOOK / "doctrees", BOOK / "source", BOOK / "html"], check=True)
     for folder in (ROOT / "site" / "live", *ROOT.glob("mnist_nb/web")):
         shutil.copytree(folder, SITE, dirs_exist_ok=True)
