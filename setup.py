@@ -26,7 +26,7 @@ setup(
     classifiers=[f"Programming Language :: Python :: {v}" for v in settings["python_versions"].split()],
     packages=find_packages(include=[settings["lib_name"], settings["lib_name"] + ".*"]),
     package_data={
-        settings["lib_name"]: ["results/*.csv", "weights/*", "web/*", "sketch.js", "sketch.css", "py.typed"]
+        settings["lib_name"]: ["results/*.csv", "weights/*", "web/*", "py.typed"]
     },
     install_requires=settings["requirements"].split(),
     extras_require={"app": app, "dev": settings["dev_requirements"].split() + app},

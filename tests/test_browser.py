@@ -2,6 +2,7 @@
 
 Where no Chromium is found these tests are skipped, and the last line of the run says so."""
 
+import ast
 import json
 import os
 import re
@@ -21,7 +22,8 @@ from kernels import WarmKernels
 from playwright.sync_api import expect, sync_playwright
 
 from mnist_nb.data import center_digit
-from mnist_nb.sketch import draw_strokes, strokes_of
+from mnist_nb.handwriting import Prepared, load_reader, read_prepared
+from mnist_nb.sketch import SIDE, draw_strokes, read_drawing, strokes_of
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -32,9 +34,11 @@ SETTINGS = {  # cells off screen are rendered, too, and nothing asks for news
 }
 NOTHING = "Nothing is drawn yet."
 PAD = (  # a notebook with nothing else: no chapter is run again for it
-    "from mnist_nb.model import load_pretrained\nfrom mnist_nb.sketch import draw_strokes, sketch_pad",
-    "pad = sketch_pad(load_pretrained())\npad",
+    "from mnist_nb.handwriting import load_reader\nfrom mnist_nb.sketch import draw_strokes, sketch_pad",
+    "reader = load_reader()\npad = sketch_pad(reader.model, reader)\npad",
+    "plain = sketch_pad(reader.model)\nplain",
 )
+KERNEL = "jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 IDLE = """() => {
   const kernel = window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel;
   return kernel?.connectionStatus === "connected" && kernel.status === "idle";
@@ -116,7 +120,7 @@ class Watch:
     "What the page did besides what we asked for."
 
     def __init__(self):
-        self.errors, self.foreign, self.frames = [], [], []
+        self.errors, self.foreign = [], []
 
     def complain(self, error):
         "An error of the page; that we close a notebook before its kernel has answered is none."
@@ -148,9 +152,6 @@ def page(lab, watch):
         context.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), watch.refuse)
         page = context.new_page()
         page.on("pageerror", watch.complain)
-        page.on(
-            "websocket", lambda socket: socket.on("framesent", lambda frame: watch.frames.append(len(frame)))
-        )
         page.goto(f"{lab}/lab/tree/pad.ipynb?reset&token=pad", wait_until="domcontentloaded")
         run_all(page)
         yield page
@@ -169,8 +170,11 @@ def run_all(page):
 
 @pytest.fixture
 def pad(page):
-    "The pad, clean."
-    pad = page.locator(".mnist-pad")
+    "The pad with a reader, clean; below it stands one without."
+    return clean(page.locator(".mnist-view").first)
+
+
+def clean(pad):
     pad.get_by_role("button", name="Clear").click()
     says(pad, NOTHING)
     return pad
@@ -178,12 +182,11 @@ def pad(page):
 
 @pytest.fixture
 def paper(pad):
-    return pad.get_by_role("application")
+    return pad.locator(".paper")
 
 
 def says(pad, text):
-    "Wait for the answer to the last state of the drawing; the page's text and that for screen readers agree."
-    expect(pad).to_have_attribute("aria-busy", "false")
+    "Wait for that; the page's text and that for screen readers agree."
     expect(pad.locator(".reading")).to_have_text(text)
     expect(pad.get_by_role("status")).to_have_text(text)
 
@@ -191,8 +194,7 @@ def says(pad, text):
 def reads(pad, digit):
     "Wait until the page says that digit."
     says(pad, re.compile(rf"^Reads {digit} \(\d+%\)"))
-    row = pad.get_by_role("row", name=re.compile(rf"^{digit} \d+%$"))
-    expect(row).to_have_class("first")
+    expect(pad.locator(".bars tr").nth(digit)).to_have_class("first")
 
 
 def on_page(paper, strokes):
@@ -283,6 +285,10 @@ def test_keys_on_the_pad_do_nothing_to_the_notebook(page, pad, paper):
     with_keys(page, paper, "D3")
     for key in ("d", "d", "x", "a", "Backspace", "Delete", "Control+z"):
         page.keyboard.press(key)
+    pad.get_by_role("button", name="conv3, map 5").press("Enter")
+    pad.locator(".enlarged").press("ArrowLeft")
+    for key in ("d", "d", "x", "a"):
+        page.keyboard.press(key)
     assert page.locator(".jp-Notebook .jp-Cell").count() == cells and page.evaluate(where) == before
 
 
@@ -307,7 +313,17 @@ def test_undo_and_clear_with_buttons_and_keys(page, pad, paper):
     reads(pad, 7)
     page.keyboard.press("Delete")
     says(pad, NOTHING)
-    expect(pad.get_by_role("row", name=re.compile("^[0-9] 0%$"))).to_have_count(10)
+    assert pad.locator(".bars td:last-child").all_inner_texts() == ["0%"] * 10
+
+
+def test_the_first_stroke_replaces_the_three_with_which_a_pad_opens(page, paper):
+    plain = page.locator(".mnist-view").last
+    reads(plain, 3)
+    assert from_kernel(page, "plain.pixels") == "b''"  # nobody has drawn it
+    with_mouse(page, plain.locator(".paper"), strokes_of(1))
+    reads(plain, 1)
+    plain.get_by_role("button", name="Undo").click()
+    reads(plain, 3)
 
 
 PIXELS = """canvas => {
@@ -318,18 +334,20 @@ PIXELS = """canvas => {
 
 def test_everything_answers_while_the_pen_is_down(page, pad, paper):
     (points,) = on_page(paper, strokes_of(3))
-    maps = pad.locator(".maps")
-    assert not any(max(canvas.evaluate(PIXELS)) for canvas in maps.all())
+    maps = pad.locator(".maps canvas")
+    brightest = lambda: maps.evaluate_all(f"all => all.map(canvas => Math.max(...({PIXELS})(canvas)))")  # noqa: E731
+    assert set(brightest()) == {0}
     page.mouse.move(*points[0])
     page.mouse.down()
     seen = set()
     for i, point in enumerate(points[1:], 1):
         page.mouse.move(*point)
         if i % 12 == 0:
-            expect(pad.locator(".reading")).to_have_text(re.compile("^Reads"))
-            seen.add(pad.locator("table").inner_text())
-    assert len(seen) >= 3 and maps.count() == 8
-    assert all(max(canvas.evaluate(PIXELS)) == 255 for canvas in maps.all())
+            expect(pad.locator(".reading")).to_have_text(re.compile("^(Reads|Refuses)"))
+            seen.add(pad.locator(".bars").inner_text() + pad.locator(".detail").inner_text())
+    assert len(seen) >= 3
+    layers, features = brightest()[:-32], brightest()[-32:]
+    assert len(layers) == 8 + 4 * 16 + 32 and layers.count(255) >= 6 and max(features) == 255
     expect(pad.get_by_role("status")).to_have_text(NOTHING)  # screen readers are told when the pen is up
     page.mouse.up()
     reads(pad, 3)
@@ -343,16 +361,75 @@ def test_the_page_draws_as_the_chapter_does(page, pad, paper):
     assert (seen - by_hand).abs().mean() < 6 < by_hand.mean()  # of 255; the page's edges are its own
 
 
+READER = load_reader()
+
+
+def in_python(pixels: bytes):
+    "What chapters 07 and 08 make of the ink: the reading, and the plain answer."
+    answer = read_drawing(
+        READER.model, torch.frombuffer(bytearray(pixels), dtype=torch.uint8).view(SIDE, SIDE)
+    )
+    return read_prepared([Prepared(answer.seen, drawn=True)], READER)[0], answer
+
+
+@pytest.mark.parametrize("drawing", ["two", "scribble"])
+def test_what_a_pad_says_is_what_python_makes_of_the_pixels_that_arrive(page, pad, drawing):
+    grid = [[(0.1, y), (0.9, y)] for y in (0.2, 0.5, 0.8)] + [[(x, 0.1), (x, 0.9)] for x in (0.2, 0.5, 0.8)]
+    strokes = strokes_of(2) if drawing == "two" else grid
+    plain = clean(page.locator(".mnist-view").last)
+    for view in (pad, plain):
+        with_mouse(page, view.locator(".paper"), strokes)
+    pixels = [ast.literal_eval(from_kernel(page, f"{name}.pixels")) for name in ("pad", "plain")]
+    assert len(pixels[0]) == SIDE * SIDE and any(pixels[0])
+    reading, answer = in_python(pixels[0])
+    assert (drawing == "scribble") == (reading.digit is None)
+    words = (
+        "Refuses: this does not look like a digit." if reading.digit is None else f"Reads {reading.digit} "
+    )
+    says(pad, re.compile("^" + re.escape(words)))
+    shown(pad, reading.probabilities)
+    answer = in_python(pixels[1])[1]
+    says(plain, re.compile(f"^Reads {answer.probabilities.argmax()} "))  # it has no reader, and never refuses
+    shown(plain, answer.probabilities)
+    seen = torch.tensor(plain.locator(".seen").evaluate(PIXELS)).view(28, 28)
+    assert (seen - answer.seen).abs().max() <= 1  # where a half is rounded
+
+
+def shown(pad, probabilities):
+    "The bars are those probabilities."
+    wide = pad.locator(".bars td div").evaluate_all("bars => bars.map(bar => parseFloat(bar.style.width))")
+    torch.testing.assert_close(torch.tensor(wide) / 100, probabilities, atol=1e-3, rtol=0)
+
+
+def test_a_pixel_opens_into_the_sum_that_pytorch_computes(page, pad, paper):
+    with_mouse(page, paper, strokes_of(8))
+    pad.get_by_role("button", name="conv3, map 5", exact=True).click()
+    for _ in range(3):
+        pad.locator(".enlarged").press("ArrowRight")
+    title, words = pad.locator(".detail h3").inner_text(), pad.locator(".sentence").inner_text()
+    row, column = map(int, re.fullmatch(r"conv3, map 5, row (\d+), column (\d+)", title).groups())
+    expect(pad.get_by_role("status")).to_have_text(f"{title}: {words}")
+    answer = in_python(ast.literal_eval(from_kernel(page, "pad.pixels")))[1]
+    sums = READER.model.blocks.conv3.conv(answer.maps["conv2"][None])[0, 5, row, column]
+    assert f"add up to {sums:.2f}".replace("-", "\u2212") in words
+    assert words.endswith(f"The pixel is {answer.maps['conv3'][5, row, column]:.2f}.")
+    box = pad.locator(".enlarged").bounding_box()
+    page.mouse.move(box["x"] + 1, box["y"] + 1)  # the mouse shows another in passing
+    expect(pad.locator(".detail h3")).to_have_text("conv3, map 5, row 0, column 0")
+    page.mouse.move(box["x"] - 9, box["y"] - 9)
+    expect(pad.locator(".detail h3")).to_have_text(title)
+
+
 def test_everything_has_a_name(pad):
     assert pad.get_attribute("aria-label") == "Digit pad"
-    expect(pad.get_by_role("application")).to_have_accessible_name(
+    expect(pad.locator(".paper")).to_have_accessible_name(
         re.compile("Drawing area.*Space.*Backspace.*Delete")
     )
-    pictures = [canvas.get_attribute("aria-label") for canvas in pad.get_by_role("img").all()]
-    assert pictures[0] == "The drawing as the network sees it" and pictures[1] == "conv1: 8 maps of 14×14"
-    assert len(pictures) == 9 == len(set(pictures))
-    expect(pad.get_by_role("status")).to_have_text(NOTHING)
-    assert pad.locator("canvas").count() == 10  # the paper and the nine pictures, each with a name
+    for part in pad.locator("button:visible, canvas:visible:not([aria-hidden]), [role=group]").all():
+        expect(part).to_have_accessible_name(re.compile(r"\w"))
+    assert pad.locator(".maps button").count() == 8 + 4 * 16 + 2 * 32
+    expect(pad.get_by_role("group", name="conv1: 8 maps of 14×14")).to_be_visible()
+    assert pad.get_by_role("status").count() == 1
 
 
 def test_pixels_from_the_kernel_appear_on_the_pad(page, pad, paper):
@@ -366,37 +443,29 @@ def test_pixels_from_the_kernel_appear_on_the_pad(page, pad, paper):
 
 def in_kernel(page, code):
     "Run code in the notebook's kernel."
-    kernel = "jupyterapp.shell.currentWidget.sessionContext.session.kernel"
-    assert (
-        page.evaluate(
-            f"code => {kernel}.requestExecute({{ code }}).done.then(reply => reply.content.status)", code
-        )
-        == "ok"
-    )
+    run = f"code => {KERNEL}.requestExecute({{ code }}).done.then(reply => reply.content.status)"
+    assert page.evaluate(run, code) == "ok"
 
 
-def test_a_kernel_that_answers_late_gets_the_newest_drawing_only(page, pad, paper, watch, tmp_path):
-    wait = f"while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)"
-    in_kernel(page, f"import os, time\ndef hold(change):\n    {wait}\npad.observe(hold, 'pixels')")
-    before = len(watch.frames)
-    with_mouse(page, paper, strokes_of(2))
-    pad.get_by_role("button", name="Clear").click()
+def from_kernel(page, expression):
+    "The value of an expression in the notebook's kernel, as text, once all earlier messages have arrived."
+    ask = f"asked => {KERNEL}.requestExecute({{ code: '', user_expressions: {{ asked }} }}).done"
+    reply = page.evaluate(f"{ask}.then(reply => reply.content.user_expressions)", expression)
+    return reply["asked"]["data"]["text/plain"]
+
+
+def test_the_pad_answers_while_the_kernel_is_busy_and_after_it_was_killed(page, pad, paper, watch, tmp_path):
+    wait = f"import os, time\nwhile not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.05)"
+    page.evaluate(f"code => void {KERNEL}.requestExecute({{ code }})", wait)
+    page.wait_for_function(f"{KERNEL}.status === 'busy'")
     with_mouse(page, paper, strokes_of(9))
-    expect(pad.locator(".reading")).to_have_text(re.compile("^The kernel has not answered yet"))
-    (tmp_path / "go").touch()
     reads(pad, 9)
-    drawings = [size for size in watch.frames[before:] if size > 140 * 140]
-    assert 2 <= len(drawings) <= 3  # the first point, the last state, and at most one between, out of dozens
-
-
-def test_after_a_restart_the_pad_says_so_and_a_new_run_brings_it_back(page, pad, paper, watch):
-    page.evaluate("void jupyterapp.commands.execute('kernelmenu:restart')")
+    assert page.evaluate(f"{KERNEL}.status") == "busy"
+    (tmp_path / "go").touch()
+    assert in_python(ast.literal_eval(from_kernel(page, "pad.pixels")))[0].digit == 9  # told when it had time
+    page.evaluate(f"code => void {KERNEL}.requestExecute({{ code }})", "os.kill(os.getpid(), 9)")
     page.locator(".jp-Dialog .jp-mod-accept").click()
-    page.wait_for_function(IDLE)
-    with_mouse(page, paper, strokes_of(4))
-    expect(pad.locator(".reading")).to_have_text(re.compile("If it was restarted, run this cell again"))
-    run_all(page)
-    expect(pad.locator(".reading")).to_have_text(NOTHING)
+    pad.get_by_role("button", name="Clear").click()
     with_mouse(page, paper, strokes_of(4))
     reads(pad, 4)
     assert watch.errors == []

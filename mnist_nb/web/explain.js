@@ -83,7 +83,7 @@ function makeEnlarged(parent, label, side, choose) {
 }
 
 // Where the sum lies that a pixel of a map came from: pooling takes the largest of four.
-export function sourceOf({ pools, side }, sums, channel, [row, column]) {
+function sourceOf({ pools, side }, sums, channel, [row, column]) {
   if (!pools) return [row, column];
   const map = mapOf(sums, channel, 2 * side);
   const four = [0, 1, 2, 3].map((k) => [2 * row + (k >> 1), 2 * column + (k & 1)]);
@@ -105,7 +105,7 @@ function windowsOf(block, input, channel, [row, column]) {
 }
 
 // The computation of one pixel, in numbers.
-export function pixelOf(block, layer, channel, place) {
+function pixelOf(block, layer, channel, place) {
   const source = sourceOf(block, layer.sums, channel, place), windows = windowsOf(block, layer.input, channel, source);
   const at = (channel * block.side + place[0]) * block.side + place[1], [scale, shift] = scaleAndShift(block.norm, channel);
   return { source, windows, sum: windows.reduce((total, { sum }) => total + sum, 0), scale, shift, normed: layer.normed[at], skip: layer.skips ? layer.input[at] : null, value: layer.maps[at] };

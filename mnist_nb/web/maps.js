@@ -3,7 +3,7 @@
 import { add, grey } from "./pad.js";
 
 export function paint(canvas, values, side, top) {
-  canvas.width = canvas.height = side;
+  if (canvas.width !== side || canvas.height !== side) canvas.width = canvas.height = side;
   canvas.getContext("2d").putImageData(grey(values, side, top), 0, 0);
 }
 

@@ -20,7 +20,7 @@ function parse(text) {
 }
 
 // A .safetensors file: eight bytes with the length of its header, the header as JSON, then the numbers.
-export function readTensors(buffer) {
+function readTensors(buffer) {
   let header, start;
   try {
     start = 8 + Number(new DataView(buffer).getBigUint64(0, true));
@@ -61,47 +61,63 @@ export function readNetwork(buffer) {
   return { mean: tensor("mean", 1)[0], std: tensor("std", 1)[0], poolAfter, blocks, classifier: tensor("conv7.weight", 320), facts };
 }
 
-// Bytes to numbers with mean 0 and standard deviation 1, measured over all training pixels.
-export function normalise(bytes, { mean, std }) {
+// Bytes to numbers whose mean is 0 and whose standard deviation is 1, over all training pixels.
+function normalise(bytes, { mean, std }) {
   return Float32Array.from(bytes, (byte) => (byte / 255 - mean) / std);
 }
 
-// Windows of 3x3 over all channels, with a rim of zeros: [channelsIn, side, side] to [channels, side, side].
-export function convolve(x, weights, channelsIn, channels, side) {
+// A rim of zeros around each channel: [channels, side, side] to [channels, side + 2, side + 2].
+function addRim(x, channels, side) {
+  const wide = side + 2, rimmed = new Float32Array(channels * wide * wide);
+  for (let i = 0; i < channels * side; i++) { // a row; above channel c lie 2 c + 1 rows of rim
+    const rim = 2 * Math.floor(i / side) + 1;
+    rimmed.set(x.subarray(i * side, (i + 1) * side), (i + rim) * wide + 1);
+  }
+  return rimmed;
+}
+
+// Windows of 3x3 over all channels: [channelsIn, side, side] to [channels, side, side].
+function convolve(input, weights, channelsIn, channels, side) {
+  const wide = side + 2, x = addRim(input, channelsIn, side);
   const sums = new Float32Array(channels * side * side);
-  for (let o = 0; o < channels; o++)
-    for (let c = 0; c < channelsIn; c++)
-      for (let k = 0; k < 9; k++) {
-        const weight = weights[(o * channelsIn + c) * 9 + k];
-        const down = Math.floor(k / 3) - 1, right = (k % 3) - 1;
-        for (let row = Math.max(0, -down); row < Math.min(side, side - down); row++) {
-          const to = (o * side + row) * side, from = (c * side + row + down) * side + right;
-          for (let column = Math.max(0, -right); column < Math.min(side, side - right); column++)
-            sums[to + column] += weight * x[from + column];
+  for (let to = 0; to < channels; to++)
+    for (let from = 0; from < channelsIn; from++) {
+      const first = (to * channelsIn + from) * 9;
+      const [a, b, c, d, e, f, g, h, i] = weights.subarray(first, first + 9);
+      for (let row = 0; row < side; row++)
+        for (let column = 0; column < side; column++) {
+          const above = (from * wide + row) * wide + column;
+          const at = above + wide, below = at + wide;
+          sums[(to * side + row) * side + column] +=
+            a * x[above] + b * x[above + 1] + c * x[above + 2] +
+            d * x[at] + e * x[at + 1] + f * x[at + 2] +
+            g * x[below] + h * x[below + 1] + i * x[below + 2];
         }
-      }
+    }
   return sums;
 }
 
 // Of each square of 2x2 the largest: [channels, side, side] to half the sides.
-export function maxPool(x, channels, side) {
+function maxPool(x, channels, side) {
   const half = side / 2, largest = new Float32Array(channels * half * half);
   for (let c = 0; c < channels; c++)
     for (let row = 0; row < half; row++)
       for (let column = 0; column < half; column++) {
         const at = (c * side + 2 * row) * side + 2 * column;
-        largest[(c * half + row) * half + column] = Math.max(x[at], x[at + 1], x[at + side], x[at + side + 1]);
+        largest[(c * half + row) * half + column] =
+          Math.max(x[at], x[at + 1], x[at + side], x[at + side + 1]);
       }
   return largest;
 }
 
-// Batch norm as it is after training: a channel's own scale and shift.
+// What batch norm does to a channel after training: a scale and a shift.
 export function scaleAndShift([weight, bias, mean, variance], channel) {
   const scale = weight[channel] / Math.sqrt(variance[channel] + EPSILON);
   return [scale, bias[channel] - mean[channel] * scale];
 }
 
-export function batchNorm(x, norm, channels) {
+// Batch norm: every channel with its own scale and shift.
+function batchNorm(x, norm, channels) {
   const size = x.length / channels, normed = new Float32Array(x.length);
   for (let c = 0; c < channels; c++) {
     const [scale, shift] = scaleAndShift(norm, c);
@@ -110,36 +126,40 @@ export function batchNorm(x, norm, channels) {
   return normed;
 }
 
-// One block, with all that it computes on the way, for whoever wants to look; the next block gets the maps.
-export function runBlock({ channelsIn, channels, side, pools, weights, norm }, x) {
+// One block; what it computes on the way is kept for whoever wants to look.
+function runBlock({ channelsIn, channels, side, pools, weights, norm }, x) {
   const sums = convolve(x, weights, channelsIn, channels, pools ? 2 * side : side);
-  const normed = batchNorm(pools ? maxPool(sums, channels, 2 * side) : sums, norm, channels);
+  const pooled = pools ? maxPool(sums, channels, 2 * side) : sums;
+  const normed = batchNorm(pooled, norm, channels);
+  const relu = normed.map((value) => Math.max(0, value));
   const skips = channelsIn === channels;
-  const maps = normed.map((value, i) => Math.max(0, value) + (skips ? x[i] : 0)); // ReLU, and the skip
+  const maps = skips ? relu.map((value, i) => value + x[i]) : relu;
   return { input: x, sums, normed, skips, maps };
 }
 
 // Mean plus maximum of each channel: [channels, side, side] to [channels].
-export function poolGlobally(x, channels) {
+function poolGlobally(x, channels) {
   const size = x.length / channels;
   return Float32Array.from({ length: channels }, (_, c) => {
     const map = x.subarray(c * size, (c + 1) * size);
-    return map.reduce((sum, value) => sum + value, 0) / size + map.reduce((a, b) => Math.max(a, b));
+    return map.reduce((a, b) => a + b) / size + Math.max(...map);
   });
 }
 
 // Ten scores, each of them a sum of all features times weights.
-export function classify(features, weights) {
-  const score = (digit) => features.reduce((sum, value, c) => sum + value * weights[features.length * digit + c], 0);
-  return Float32Array.from({ length: 10 }, (_, digit) => score(digit));
+function classify(features, weights) {
+  return Float32Array.from({ length: 10 }, (_, digit) => {
+    const own = weights.subarray(digit * features.length, (digit + 1) * features.length);
+    return features.reduce((sum, value, c) => sum + value * own[c], 0);
+  });
 }
 
 // Everything, for one picture of 28x28 bytes: { layers, features, logits }.
 export function runNetwork(network, bytes) {
   let x = normalise(bytes, network);
   const layers = network.blocks.map((block, i) => {
-    const layer = runBlock(block, x);
-    x = i + 1 === network.poolAfter ? maxPool(layer.maps, block.channels, block.side) : layer.maps;
+    const layer = runBlock(block, x), { channels, side } = block;
+    x = i + 1 === network.poolAfter ? maxPool(layer.maps, channels, side) : layer.maps;
     return layer;
   });
   const features = poolGlobally(x, 32);

@@ -20,11 +20,8 @@ export function add(parent, tag, attributes = {}, text = "") {
 
 // Numbers as a grey picture: 0, less, and what is missing are black, `top` is white.
 export function grey(values, side, top) {
-  const image = new ImageData(side, side);
-  for (let i = 0; i < side * side; i++) {
-    image.data.fill((255 * Math.max(0, values[i] ?? 0)) / (top || 1), 4 * i, 4 * i + 3);
-    image.data[4 * i + 3] = 255;
-  }
+  const image = new ImageData(side, side), pixels = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = 0xff000000 + 0x010101 * Math.round((255 * Math.max(0, values[i] ?? 0)) / (top || 1));
   return image;
 }
 
