@@ -74,7 +74,8 @@ def prepare_cell(cell):
         tags.append("hide-input")
         cell.metadata["mystnb"] = {"code_prompt_show": titles[0], "code_prompt_hide": titles[0]}
     cell.metadata["tags"] = tags
-    cell.source = "\n".join(line for line in lines if not line.startswith(("#| ", "# @title "))).strip("\n")
+    kept = [line.removesuffix("  # fmt: skip") for line in lines if not line.startswith(("#| ", "# @title "))]
+    cell.source = "\n".join(kept).strip("\n")
 
 
 def prepare(path: Path):
@@ -119,7 +120,7 @@ def write_reference():
             notebook, module = read(path)
             if module:
                 text += write_page(path, notebook, module)
-                modules.append(module)
+                modules.append(f"{module} <{module}>")
     toc = "```{toctree}\n:hidden:\n\n%s\n```\n" % "\n".join(modules)
     (BOOK / "source" / "api" / "index.md").write_text(f"{text}\n{toc}", encoding="utf-8")
 

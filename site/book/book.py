@@ -37,12 +37,13 @@ def block(self, node):
 
 
 def finish(app, pagename, templatename, context, doctree):
-    "A page's subtitle describes it; spans that have no colour of their own go, and labels that hide a fold's title."
+    "A page's subtitle describes it; a fold is no box, and has only its title as a name; what has no colour needs no span."
     quote = next(doctree.findall(nodes.block_quote), None) if doctree else None
-    about = quote.astext() if quote else context["description"]
-    context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{escape(about)}">'
+    about = escape(quote.astext() if quote else context["description"])
+    context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{about}">'
     if doctree:
-        context["body"] = PLAIN.sub(r"\1", context["body"]).replace(' aria-label="Toggle hidden content"', "")
+        body = context["body"].replace(' aria-label="Toggle hidden content"', "")
+        context["body"] = PLAIN.sub(r"\1", body.replace('"admonition hide above-input"', '"hide above-input"'))
 
 
 def setup(app):
