@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+LINE = 75  # letters of a value
 FENCES = {"class": "`````", "function": "`````", "method": "````", "property": "````"}
 
 
@@ -15,6 +16,19 @@ def parameters(node: ast.FunctionDef | ast.ClassDef) -> tuple[str, list]:
         return parameters(made[0]) if made else (", ".join(map(ast.unparse, fields)), fields)
     every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     return ast.unparse(node.args).removeprefix("self").removeprefix(", "), every
+
+
+def written(annotation: ast.expr) -> str:
+    "A type, without the quotes of one that is not known yet."
+    return annotation.value if isinstance(annotation, ast.Constant) else ast.unparse(annotation)
+
+
+def shortened(value: ast.expr) -> str:
+    "A constant's value, or as much of it as a line takes."
+    whole = ast.unparse(value)
+    if len(whole) > LINE and isinstance(value, ast.Dict) and None not in value.keys:
+        whole = f"{{{', '.join(f'{ast.unparse(key)}: …' for key in value.keys)}}}"
+    return whole if len(whole) <= LINE else "…"
 
 
 def kind_of(node: ast.stmt, within: bool) -> str:
@@ -44,23 +58,20 @@ class Module:
         return self.lines[line - 1].partition("  # ")[2]
 
     def constant(self, name: str, node: ast.Assign) -> str:
-        value = ast.unparse(node.value)
-        option = f":value: {value}\n" if len(value) <= 60 else ""
-        return f"```{{py:data}} {name}\n{option}\n{self.comment(node.lineno)}\n```\n\n"
+        value = shortened(node.value)
+        return f"```{{py:data}} {name}\n:value: {value}\n\n{self.comment(node.lineno)}\n```\n\n"
 
     def thing(self, node: ast.FunctionDef | ast.ClassDef, within: bool = False) -> str:
         "A function, or a class with its public methods, each with a list of its parameters."
         kind, (words, taken) = kind_of(node, within), parameters(node)
         names = {part: getattr(part, "arg", None) or part.target.id for part in taken}
         about = [ast.get_docstring(node) or "", ""]
-        about += [
-            f":param {names[p]}: {self.comment(p.end_lineno)}" for p in taken if self.comment(p.end_lineno)
-        ]
+        about += [f":param {names[p]}: {self.comment(p.end_lineno)}" for p in taken if self.comment(p.end_lineno)]
         signature = node.name if kind == "property" else f"{node.name}({words})"
         if kind != "class" and node.returns:
             said = self.comment(node.returns.end_lineno)
             about += [f":returns: {said}"] * bool(said)
-            signature += f" -> {ast.unparse(node.returns)}" * (kind != "property")
+            signature += f" -> {written(node.returns)}" * (kind != "property")
         methods = [part for part in node.body if kind == "class" and isinstance(part, ast.FunctionDef)]
         about += ["", *(self.thing(part, True) for part in methods if not part.name.startswith("_"))]
         text = "\n".join(about)

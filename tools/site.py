@@ -19,6 +19,10 @@ from PIL import Image
 from reference import Module
 
 ROOT = Path(__file__).parent.parent
+CONFIG = ConfigParser()
+CONFIG.read(ROOT / "settings.ini", encoding="utf-8")
+ABOUT = CONFIG["DEFAULT"]
+PAGES = f"{ABOUT['doc_host']}{ABOUT['doc_baseurl']}/"  # where the site is published
 SITE, BOOK = ROOT / "_site", ROOT / "build" / "book"
 PARTS = {"Chapters": "[0-9]*.ipynb", "Experiments": "experiments/*.ipynb", "Appendix": "appendix/*.ipynb"}
 TOC = "```{{toctree}}\n:hidden:\n:caption: {}\n\n{}\n```\n"
@@ -35,13 +39,6 @@ SOCIAL = """<meta property="og:type" content="website">
 <meta name="twitter:card" content="summary_large_image">
 </head>"""
 ICON = re.compile(r'"?([\w-]+)"?:\[\d+,\d+,\[[^\]]*\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?')
-
-
-def settings():
-    "The section of settings.ini."
-    config = ConfigParser()
-    config.read(ROOT / "settings.ini", encoding="utf-8")
-    return config["DEFAULT"]
 
 
 def chapters(pattern: str) -> list[Path]:
@@ -74,7 +71,8 @@ def prepare_cell(cell):
         tags.append("hide-input")
         cell.metadata["mystnb"] = {"code_prompt_show": titles[0], "code_prompt_hide": titles[0]}
     cell.metadata["tags"] = tags
-    cell.source = "\n".join(line for line in lines if not line.startswith(("#| ", "# @title "))).strip("\n")
+    kept = [line.removesuffix("  # fmt: skip") for line in lines if not line.startswith(("#| ", "# @title "))]
+    cell.source = "\n".join(kept).strip("\n")
 
 
 def prepare(path: Path):
@@ -110,23 +108,31 @@ def write_reference():
     "A page for each module, in the order of the notebooks that write them, and one that leads to them."
     (BOOK / "source" / "api").mkdir()
     front = (ROOT / "mnist_nb" / "__init__.py").read_text(encoding="utf-8")
-    lines = [
-        (module, names.split(", ")) for module, names in re.findall(r"^from \.(\w+) import (.*)", front, re.M)
-    ]
+    lines = [(module, names.split(", ")) for module, names in re.findall(r"^from \.(\w+) import (.*)", front, re.M)]
     links = [f"{{py:obj}}`~mnist_nb.{module}.{name}`" for module, names in lines for name in names]
     text, modules = f"# The package\n\n`import mnist_nb` gives what most need: {', '.join(links)}.\n", []
     for part, pattern in PARTS.items():
-        text += f"\n## {part}\n\n| `mnist_nb.` | | written in |\n|---|---|---|\n"
+        text += f"\n## {part}\n\n| `mnist_nb.` | about | written in |\n|---|---|---|\n"
         for path in chapters(pattern):
             notebook, module = read(path)
             if module:
                 text += write_page(path, notebook, module)
-                modules.append(module)
+                modules.append(f"{module} <{module}>")
     toc = "```{toctree}\n:hidden:\n\n%s\n```\n" % "\n".join(modules)
     (BOOK / "source" / "api" / "index.md").write_text(f"{text}\n{toc}", encoding="utf-8")
 
 
-# What every page has
+# The two halves of the site
+
+
+def finish(page: Path):
+    "Say what others show of a page, and let its links to the published site lead to where it is served."
+    name = page.relative_to(SITE).as_posix()
+    text = page.read_text(encoding="utf-8").replace(f'href="{PAGES}', f'href="{"../" * name.count("/")}')
+    title = re.search(r"<title>(.*?)</title>", text, re.S)[1].strip()
+    about = re.search(r'<meta name="description" content="([^"]*)"', text)[1]
+    facts = SOCIAL.format(title=title, about=about, url=PAGES, name=name)
+    page.write_text(text.replace("</head>", facts, 1), encoding="utf-8")
 
 
 def draw_card():
@@ -146,61 +152,47 @@ def draw_card():
     Image.open(drawn).convert("RGB").quantize(64).save(SITE / "card.png", optimize=True)
 
 
-def add_card(page: Path, url: str):
-    "Say in a page what others show of it, and let its links into the site lead there wherever it is served."
-    name = page.relative_to(SITE).as_posix()
-    root = "../" * name.count("/")
-    text = page.read_text(encoding="utf-8").replace(f'<a href="{url}', f'<a href="{root}')
-    title = re.search(r"<title>(.*?)</title>", text, re.S)[1].strip()
-    about = re.search(r'<meta name="description" content="([^"]*)"', text)[1]
-    facts = SOCIAL.format(title=title, about=about, url=url, name=name, root=root)
-    page.write_text(text.replace("</head>", facts, 1), encoding="utf-8")
+def front_door():
+    "The live page, with the network that it runs; the page for what is missing, and the card."
+    for folder in (ROOT / "site" / "live", *ROOT.glob("mnist_nb/web")):
+        shutil.copytree(folder, SITE, dirs_exist_ok=True)
+    for name in ("default.safetensors", "reader.json"):
+        shutil.copy(ROOT / "mnist_nb" / "weights" / name, SITE)
+    finish(SITE / "index.html")
+    missing = (ROOT / "site" / "404.html").read_text(encoding="utf-8")
+    (SITE / "404.html").write_text(missing.replace("$base", ABOUT["doc_baseurl"]), encoding="utf-8")
+    (SITE / ".nojekyll").touch()
+    draw_card()
 
 
-def without_idle_icons(script: Path):
+def drop_idle_icons(script: Path):
     "Font Awesome brings two thousand icons, in 1.5 MB; kept are those that the theme shows."
-    files = [
-        file for pattern in ("*.html", "*.js") for file in (SITE / "book").rglob(pattern) if file != script
-    ]
+    files = [file for ending in ("html", "js") for file in (SITE / "book").rglob(f"*.{ending}") if file != script]
     used = {name for file in files for name in re.findall(r"\bfa-([\w-]+)", file.read_text(encoding="utf-8"))}
     text = script.read_text(encoding="utf-8")
-    script.write_text(ICON.sub(lambda m: m[0] if m[1] in used else "", text), encoding="utf-8")
+    script.write_text(ICON.sub(lambda found: found[0] if found[1] in used else "", text), encoding="utf-8")
 
 
-def main():
-    for folder in (SITE, BOOK):
-        shutil.rmtree(folder, ignore_errors=True)
+def book():
+    "The notebooks and the reference, as Sphinx sees them; a warning is an error."
+    shutil.rmtree(BOOK, ignore_errors=True)
     shutil.copytree(ROOT / "nbs" / "images", BOOK / "source" / "images")
     for pattern in ("index.ipynb", *PARTS.values()):
         for path in chapters(pattern):
             prepare(path)
     write_reference()
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-q",
-        "-j",
-        "2",
-        "-W",
-        "--keep-going",
-        "-c",
-        ROOT / "site" / "book",
-    ]
+    command = [sys.executable, "-m", "sphinx", "-q", "-j", "2", "-W", "--keep-going", "-c", ROOT / "site" / "book"]
     subprocess.run([*command, "-d", BOOK / "doctrees", BOOK / "source", BOOK / "html"], check=True)
-    for folder in (ROOT / "site" / "live", *ROOT.glob("mnist_nb/web")):
-        shutil.copytree(folder, SITE, dirs_exist_ok=True)
-    for name in ("default.safetensors", "reader.json"):
-        shutil.copy(ROOT / "mnist_nb" / "weights" / name, SITE)
     shutil.copytree(BOOK / "html", SITE / "book", ignore=UNUSED)
-    without_idle_icons(SITE / "book" / "_static" / "scripts" / "fontawesome.js")
-    about = settings()
-    for page in SITE.rglob("*.html"):
-        add_card(page, f"{about['doc_host']}{about['doc_baseurl']}/")
-    missing = (ROOT / "site" / "404.html").read_text(encoding="utf-8")
-    (SITE / "404.html").write_text(missing.replace("$base", about["doc_baseurl"]), encoding="utf-8")
-    (SITE / ".nojekyll").touch()
-    draw_card()
+    drop_idle_icons(SITE / "book" / "_static" / "scripts" / "fontawesome.js")
+    for page in (SITE / "book").rglob("*.html"):
+        finish(page)
+
+
+def main():
+    shutil.rmtree(SITE, ignore_errors=True)
+    front_door()
+    book()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from docutils import nodes
 from latex2mathml.converter import convert
 from myst_nb.core.render import NbElementRenderer
 
-PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
+PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')  # code without a colour of its own
+SIGNATURE = re.compile(r"<dl>\n(.*?)</dl>", re.S)  # no list, but parameters on lines of their own
 render_image = NbElementRenderer.render_image
 
 
@@ -36,13 +37,19 @@ def block(self, node):
     raise nodes.SkipNode
 
 
+def as_lines(found) -> str:
+    return found[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+
+
 def finish(app, pagename, templatename, context, doctree):
-    "A page's subtitle describes it; spans that have no colour of their own go, and labels that hide a fold's title."
+    "A page's subtitle describes it; a fold is no box, and is called by its title."
     quote = next(doctree.findall(nodes.block_quote), None) if doctree else None
-    about = quote.astext() if quote else context["description"]
-    context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{escape(about)}">'
+    about = escape(quote.astext() if quote else context["description"])
+    context["metatags"] = context.get("metatags", "") + f'<meta name="description" content="{about}">'
     if doctree:
-        context["body"] = PLAIN.sub(r"\1", context["body"]).replace(' aria-label="Toggle hidden content"', "")
+        body = context["body"].replace(' aria-label="Toggle hidden content"', "")
+        body = body.replace('"admonition hide above-input"', '"hide above-input"')
+        context["body"] = SIGNATURE.sub(as_lines, PLAIN.sub(r"\1", body))
 
 
 def setup(app):

@@ -29,7 +29,7 @@ html_copy_source = False
 html_domain_indices = False
 html_context = {"default_mode": "auto", "description": about["description"]}
 templates_path = ["_templates"]
-html_sidebars = {"**": ["navbar-logo.html", "draw.html", "search-button-field.html", "sbt-sidebar-nav.html"]}
+html_sidebars = {"**": ["site.html", "search-button-field.html", "contents.html"]}
 html_theme_options = {
     "repository_url": about["git_url"],
     "repository_branch": about["branch"],

@@ -1,0 +1,22 @@
+// What a reader makes of logits and features, as `read_digit` does it in Python, from the same reader.json.
+
+export function softmax(logits, temperature = 1) {
+  const largest = Math.max(...logits);
+  const powers = Array.from(logits, (logit) => Math.exp((logit - largest) / temperature));
+  const sum = powers.reduce((a, b) => a + b);
+  return powers.map((power) => power / sum);
+}
+
+// The Mahalanobis distance of the features to the nearest digit's centre.
+export function distance(features, { centres, whitening }) {
+  const whiten = (vector) => whitening[0].map((_, j) => vector.reduce((sum, value, i) => sum + value * whitening[i][j], 0));
+  return Math.min(...centres.map((centre) => Math.hypot(...whiten(centre.map((value, i) => features[i] - value)))));
+}
+
+// { digit, probabilities, remark }: digit is null where the reader refuses. Without a reader nothing is refused.
+export function read({ logits, features }, reader) {
+  const probabilities = softmax(logits, reader?.temperature);
+  const known = !reader || distance(features, reader) <= reader.threshold;
+  const digit = known ? probabilities.indexOf(Math.max(...probabilities)) : null;
+  return { digit, probabilities, remark: known ? "" : "does not look like a digit" };
+}
