@@ -66,9 +66,7 @@ class Module:
         kind, (words, taken) = kind_of(node, within), parameters(node)
         names = {part: getattr(part, "arg", None) or part.target.id for part in taken}
         about = [ast.get_docstring(node) or "", ""]
-        about += [
-            f":param {names[p]}: {self.comment(p.end_lineno)}" for p in taken if self.comment(p.end_lineno)
-        ]
+        about += [f":param {names[p]}: {self.comment(p.end_lineno)}" for p in taken if self.comment(p.end_lineno)]
         signature = node.name if kind == "property" else f"{node.name}({words})"
         if kind != "class" and node.returns:
             said = self.comment(node.returns.end_lineno)

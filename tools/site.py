@@ -108,9 +108,7 @@ def write_reference():
     "A page for each module, in the order of the notebooks that write them, and one that leads to them."
     (BOOK / "source" / "api").mkdir()
     front = (ROOT / "mnist_nb" / "__init__.py").read_text(encoding="utf-8")
-    lines = [
-        (module, names.split(", ")) for module, names in re.findall(r"^from \.(\w+) import (.*)", front, re.M)
-    ]
+    lines = [(module, names.split(", ")) for module, names in re.findall(r"^from \.(\w+) import (.*)", front, re.M)]
     links = [f"{{py:obj}}`~mnist_nb.{module}.{name}`" for module, names in lines for name in names]
     text, modules = f"# The package\n\n`import mnist_nb` gives what most need: {', '.join(links)}.\n", []
     for part, pattern in PARTS.items():
@@ -183,18 +181,7 @@ def book():
         for path in chapters(pattern):
             prepare(path)
     write_reference()
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-q",
-        "-j",
-        "2",
-        "-W",
-        "--keep-going",
-        "-c",
-        ROOT / "site" / "book",
-    ]
+    command = [sys.executable, "-m", "sphinx", "-q", "-j", "2", "-W", "--keep-going", "-c", ROOT / "site" / "book"]
     subprocess.run([*command, "-d", BOOK / "doctrees", BOOK / "source", BOOK / "html"], check=True)
     shutil.copytree(BOOK / "html", SITE / "book", ignore=UNUSED)
     drop_idle_icons(SITE / "book" / "_static" / "scripts" / "fontawesome.js")
