@@ -20,6 +20,7 @@ from web import BASE, CHROMIUM, HOST, Watch, chromium, load_builder, served
 
 VIEWS = [(width, scheme) for width in (360, 1200) for scheme in ("light", "dark")]
 KB, MB = 1000, 1_000_000
+KINDS = ("document", "stylesheet", "script")
 LOADING = ("icon", "stylesheet", "preload", "modulepreload", "preconnect", "dns-prefetch", "manifest")
 chromium_only = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
@@ -247,7 +248,7 @@ LOOK = """async () => {
   const check = (image) => image.decode().then(() => true, () => false);
   const fine = await Promise.all([...document.images].map(check));
   return {
-    title: document.querySelector("h1")?.textContent ?? "",
+    title: [...document.querySelectorAll("h1")].map((title) => title.textContent).join(""),
     blank: [...document.images].filter((_, i) => !fine[i]).map((image) => image.src),
     beyond: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     text: getComputedStyle(document.body).color,
@@ -296,14 +297,14 @@ class Visit(NamedTuple):
 
     name: str
     wrong: list[str]  # one line each
-    bytes: int  # of all that it fetched beside pictures, packed as Pages sends it
+    bytes: int  # of its text, style sheets and scripts, packed as Pages sends them
 
 
 def visit(page, watch: Watch, site: Path, address: str, name: str, scheme: str) -> Visit:
     for kept in (watch.foreign, watch.errors, watch.fetched):
         kept.clear()
     wrong = looked_at(page, address + name * (name != "404.html"), scheme) + watch.complaints()
-    urls = {urlsplit(url)._replace(query="").geturl() for url, _, kind in watch.fetched if kind != "image"}
+    urls = {urlsplit(url)._replace(query="").geturl() for url, _, kind in watch.fetched if kind in KINDS}
     files = [target_of(site, HOST + urlsplit(url).path) for url in urls if url.startswith(address)]
     weight = sum(len(gzip.compress(file.read_bytes())) for file in files if file.is_file())
     return Visit(name, [f"{name}, {page.viewport_size['width']}, {scheme}: {line}" for line in wrong], weight)
@@ -329,7 +330,7 @@ def visits(site, browser, address, whole) -> list[Visit]:
 def test_every_page_looks_right(visits, record_property):
     pages = {visit.name for visit in visits}
     record_property("pages looked at", f"{len(pages)}, in {len(visits) / len(pages):.0f} views each")
-    assert [line for visit in visits for line in visit.wrong] == []
+    assert "\n".join(line for visit in visits for line in visit.wrong) == ""
 
 
 @chromium_only
