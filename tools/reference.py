@@ -14,8 +14,8 @@ def parameters(node: ast.FunctionDef | ast.ClassDef) -> tuple[str, list]:
         made = [part for part in node.body if getattr(part, "name", "") == "__init__"]
         fields = [part for part in node.body if isinstance(part, ast.AnnAssign)]
         return parameters(made[0]) if made else (", ".join(map(ast.unparse, fields)), fields)
-    every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-    return ast.unparse(node.args).removeprefix("self").removeprefix(", "), every
+    taken = [part for part in ast.walk(node.args) if isinstance(part, ast.arg)]
+    return ast.unparse(node.args).removeprefix("self").removeprefix(", "), taken
 
 
 def written(annotation: ast.expr) -> str:
@@ -61,20 +61,26 @@ class Module:
         value = shortened(node.value)
         return f"```{{py:data}} {name}\n:value: {value}\n\n{self.comment(node.lineno)}\n```\n\n"
 
+    def fields(self, taken: list, returns: ast.expr | None) -> list[str]:
+        "What the comments say of each parameter, and of what comes back."
+        lines = {part.end_lineno: f"param {getattr(part, 'arg', None) or part.target.id}" for part in taken}
+        if returns:
+            lines[returns.end_lineno] = "returns"
+        return [f":{what}: {self.comment(line)}" for line, what in lines.items() if self.comment(line)]
+
     def thing(self, node: ast.FunctionDef | ast.ClassDef, within: bool = False) -> str:
         "A function, or a class with its public methods, each with a list of its parameters."
-        kind, (words, taken) = kind_of(node, within), parameters(node)
-        names = {part: getattr(part, "arg", None) or part.target.id for part in taken}
-        about = [ast.get_docstring(node) or "", ""]
-        about += [f":param {names[p]}: {self.comment(p.end_lineno)}" for p in taken if self.comment(p.end_lineno)]
-        signature = node.name if kind == "property" else f"{node.name}({words})"
-        if kind != "class" and node.returns:
-            said = self.comment(node.returns.end_lineno)
-            about += [f":returns: {said}"] * bool(said)
-            signature += f" -> {written(node.returns)}" * (kind != "property")
+        kind, (words, taken), returns = (
+            kind_of(node, within),
+            parameters(node),
+            getattr(node, "returns", None),
+        )
+        signature = node.name
+        if kind != "property":
+            signature += f"({words})" + (f" -> {written(returns)}" if returns else "")
         methods = [part for part in node.body if kind == "class" and isinstance(part, ast.FunctionDef)]
-        about += ["", *(self.thing(part, True) for part in methods if not part.name.startswith("_"))]
-        text = "\n".join(about)
+        parts = [self.thing(method, True) for method in methods if not method.name.startswith("_")]
+        text = "\n".join([ast.get_docstring(node) or "", "", *self.fields(taken, returns), "", *parts])
         return f"{FENCES[kind]}{{py:{kind}}} {signature}\n\n{text}\n{FENCES[kind]}\n\n"
 
     def page(self) -> str:

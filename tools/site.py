@@ -35,7 +35,7 @@ SOCIAL = """<meta property="og:type" content="website">
 <meta property="og:image" content="{url}card.png">
 <meta property="og:image:width" content="1200">
 <meta property="og:image:height" content="630">
-<meta property="og:image:alt" content="A handwritten digit, what each layer makes of it, and ten probabilities.">
+<meta property="og:image:alt" content="A handwritten digit, the maps of six layers, and ten probabilities.">
 <meta name="twitter:card" content="summary_large_image">
 </head>"""
 ICON = re.compile(r'"?([\w-]+)"?:\[\d+,\d+,\[[^\]]*\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?')
@@ -63,7 +63,7 @@ def read(path: Path):
 
 
 def prepare_cell(cell):
-    "A cell as readers of a page want it: without directives; set-up and solutions folded, under their titles."
+    "A cell as a page shows it: without directives; set-up and solutions folded, under their titles."
     lines = cell.source.splitlines()
     titles = [line.removeprefix("# @title ") for line in lines if line.startswith("# @title ")]
     tags = ["exported"] if {"#| export", "#| exporti"} & set(lines) else []
@@ -98,7 +98,7 @@ def prepare(path: Path):
 def write_page(path: Path, notebook, module: str) -> str:
     "The page of a module, which a notebook writes; what comes back is its row in the table of its part."
     subtitle = re.search(r"^> (.*)", notebook.cells[0].source, re.M)[1]
-    page = f"# mnist_nb.{module}\n\n> {subtitle}\n\nWritten, explained and tested in [](/{inside(path)}.ipynb).\n\n"
+    page = f"# mnist_nb.{module}\n\n> {subtitle}\n\nExplained and tested in [](/{inside(path)}.ipynb).\n\n"
     page += Module(f"mnist_nb.{module}").page()
     (BOOK / "source" / "api" / f"{module}.md").write_text(page, encoding="utf-8")
     return f"| [`{module}`]({module}.md) | {subtitle} | [](/{inside(path)}.ipynb) |\n"
@@ -108,8 +108,10 @@ def write_reference():
     "A page for each module, in the order of the notebooks that write them, and one that leads to them."
     (BOOK / "source" / "api").mkdir()
     front = (ROOT / "mnist_nb" / "__init__.py").read_text(encoding="utf-8")
-    lines = [(module, names.split(", ")) for module, names in re.findall(r"^from \.(\w+) import (.*)", front, re.M)]
-    links = [f"{{py:obj}}`~mnist_nb.{module}.{name}`" for module, names in lines for name in names]
+    lines = re.findall(r"^from \.(\w+) import (.*)", front, re.M)
+    links = [
+        f"{{py:obj}}`~mnist_nb.{module}.{name}`" for module, names in lines for name in names.split(", ")
+    ]
     text, modules = f"# The package\n\n`import mnist_nb` gives what most need: {', '.join(links)}.\n", []
     for part, pattern in PARTS.items():
         text += f"\n## {part}\n\n| `mnist_nb.` | about | written in |\n|---|---|---|\n"
@@ -118,7 +120,7 @@ def write_reference():
             if module:
                 text += write_page(path, notebook, module)
                 modules.append(f"{module} <{module}>")
-    toc = "```{toctree}\n:hidden:\n\n%s\n```\n" % "\n".join(modules)
+    toc = TOC.format("Modules", "\n".join(modules))
     (BOOK / "source" / "api" / "index.md").write_text(f"{text}\n{toc}", encoding="utf-8")
 
 
@@ -136,7 +138,7 @@ def finish(page: Path):
 
 
 def draw_card():
-    "The picture that stands for the site where somebody links to it: the index's title, and its first picture."
+    "The picture that others show with a link to the site: the index's title, and its first picture."
     notebook, _ = read(ROOT / "nbs" / "index.ipynb")
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     png = next(o.data["image/png"] for o in outputs if "image/png" in o.get("data", {}))
@@ -167,7 +169,9 @@ def front_door():
 
 def drop_idle_icons(script: Path):
     "Font Awesome brings two thousand icons, in 1.5 MB; kept are those that the theme shows."
-    files = [file for ending in ("html", "js") for file in (SITE / "book").rglob(f"*.{ending}") if file != script]
+    files = [
+        file for file in (SITE / "book").rglob("*.*") if file.suffix in (".html", ".js") and file != script
+    ]
     used = {name for file in files for name in re.findall(r"\bfa-([\w-]+)", file.read_text(encoding="utf-8"))}
     text = script.read_text(encoding="utf-8")
     script.write_text(ICON.sub(lambda found: found[0] if found[1] in used else "", text), encoding="utf-8")
@@ -181,8 +185,8 @@ def book():
         for path in chapters(pattern):
             prepare(path)
     write_reference()
-    command = [sys.executable, "-m", "sphinx", "-q", "-j", "2", "-W", "--keep-going", "-c", ROOT / "site" / "book"]
-    subprocess.run([*command, "-d", BOOK / "doctrees", BOOK / "source", BOOK / "html"], check=True)
+    options = ["-q", "-j", "2", "-W", "--keep-going", "-c", ROOT / "site" / "book", "-d", BOOK / "doctrees"]
+    subprocess.run([sys.executable, "-m", "sphinx", *options, BOOK / "source", BOOK / "html"], check=True)
     shutil.copytree(BOOK / "html", SITE / "book", ignore=UNUSED)
     drop_idle_icons(SITE / "book" / "_static" / "scripts" / "fontawesome.js")
     for page in (SITE / "book").rglob("*.html"):

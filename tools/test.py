@@ -19,7 +19,7 @@ from mnist_nb.data import load_mnist
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = Path(sys.executable).parent  # nbdev's, whatever the PATH says
-SOURCES = ("nbs", "tests", "tools", "setup.py")
+SOURCES = ("nbs", "site", "tests", "tools", "setup.py")
 
 
 def step(name: str, tool: str, *words: str):
