@@ -6,7 +6,7 @@ FLOORS := build/floors
 MIN_PYTHON = $(shell sed -n 's/^min_python = //p' settings.ini)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: train test site lab notebooks readme floors repoint weights calibration photographs clean
+.PHONY: train test site site-check lab notebooks readme floors repoint weights calibration photographs clean
 
 train: .venv/train
 	$(BIN)/mnist-nb train
@@ -16,6 +16,9 @@ test: .venv/dev
 
 site: .venv/site
 	$(BIN)/python tools/site.py
+
+site-check: .venv/dev # on a machine that does nothing else: every test image, every page in all views, and times
+	$(BIN)/python -m pytest -q --whole tests/test_live.py tests/test_site.py
 
 lab: .venv/dev
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) nbs/index.ipynb

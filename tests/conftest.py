@@ -41,7 +41,11 @@ def pytest_addoption(parser):
 @pytest.fixture(scope="session")
 def whole(request) -> bool:
     "Whether `make site-check` asks for everything, on a machine that does nothing else."
-    return request.config.getoption("--whole")
+    from web import CHROMIUM
+
+    asked = request.config.getoption("--whole")
+    assert CHROMIUM or not asked, "this needs Chromium: install Debian's package chromium"
+    return asked
 
 
 def pytest_collection_modifyitems(items):
