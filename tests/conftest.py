@@ -31,7 +31,7 @@ sys.modules["rfc3987_syntax"] = None  # else jsonschema takes two seconds for a 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-FIRST = ("test_package", "test_trust", "test_study", "test_browser")  # the longest, so that none is left over
+FIRST = [f"test_{name}" for name in "package trust study browser site live".split()]  # the longest
 
 
 def pytest_addoption(parser):

@@ -256,6 +256,9 @@ LOOK = """async () => {
 }"""
 
 
+HEIGHT = "document.documentElement.scrollHeight"
+
+
 def is_bright(color: str) -> bool:
     return sum(map(float, re.findall(r"[\d.]+", color)[:3])) > 3 * 128
 
@@ -321,7 +324,8 @@ def visits(site, browser, address, whole) -> list[Visit]:
             visits.append(visit(page, watch, site, address, name, scheme))
             if whole:
                 file = f"{name.replace('/', '_')[:-5]}_{width}_{scheme}.png"
-                page.screenshot(path=ROOT / "build" / "site-check" / file, full_page=True)
+                part = {"x": 0, "y": 0, "width": width, "height": min(4000, page.evaluate(HEIGHT))}
+                page.screenshot(path=ROOT / "build" / "site-check" / file, full_page=True, clip=part)
         context.close()
     return visits
 

@@ -38,7 +38,7 @@ def in_sync():
     print("== notebooks clean and in sync with the package", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "copy")
-        unused = (".git", ".venv", "DATA", "runs", "build", "__pycache__", ".ipynb_checkpoints", "*.egg-info")
+        unused = ".git .venv DATA runs build _site __pycache__ .ipynb_checkpoints *.egg-info".split()
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*unused))
         for command in ("nbdev_export", "nbdev_clean"):
             subprocess.run([COMMANDS / command], cwd=copy, check=True)
