@@ -27,7 +27,7 @@ SITE, BOOK = ROOT / "_site", ROOT / "build" / "book"
 PARTS = {"Chapters": "[0-9]*.ipynb", "Experiments": "experiments/*.ipynb", "Appendix": "appendix/*.ipynb"}
 TOC = "```{{toctree}}\n:hidden:\n:caption: {}\n\n{}\n```\n"
 LEGEND = "{{.legend}}\nCode with this edge is part of the package: [`mnist_nb.{0}`](/api/{0}.md)."
-UNUSED = shutil.ignore_patterns("*.map", "locales", "*webpack-macros.html", ".buildinfo")
+UNUSED = shutil.ignore_patterns("*.map", "locales", "*webpack-macros.html", ".buildinfo", "_sources")
 SOCIAL = """<meta property="og:type" content="website">
 <meta property="og:title" content="{title}">
 <meta property="og:description" content="{about}">

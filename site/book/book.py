@@ -33,7 +33,8 @@ def inline(self, node):
 
 
 def block(self, node):
-    self.body.append(convert(node.astext(), display="block"))
+    formula = convert(node.astext(), display="block")
+    self.body.append(f'<div class="formula" tabindex="0">{formula}</div>')  # a narrow page scrolls it
     raise nodes.SkipNode
 
 
