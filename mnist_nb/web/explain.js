@@ -129,9 +129,11 @@ export function explainPixel(parent, network, opened, choose) {
   return (run) => {
     const layer = run.layers[opened.layer], map = mapOf(layer.maps, channel, side);
     opened.place ??= brightest(map, side);
-    const pixel = pixelOf(block, layer, channel, opened.place), { inputs, weights, products, sum } = pixel.windows[opened.input];
+    const pixel = pixelOf(block, layer, channel, opened.place), sums = pixel.windows.map((window) => window.sum);
+    opened.input ??= sums.indexOf(Math.max(...sums)); // at first, what adds most
+    const { inputs, weights, products, sum } = pixel.windows[opened.input];
     showMap(map, opened.place);
-    showShares(pixel.windows.map((_, c) => `map ${c}`), pixel.windows.map((window) => window.sum), opened.input);
+    showShares(sums.map((_, c) => `map ${c}`), sums, opened.input);
     const largest = Math.max(...[...inputs, ...weights].map(Math.abs));
     showWindow(many ? `window on map ${opened.input}` : "window on the input", inputs, largest);
     showWeights("weights", weights, largest);

@@ -68,7 +68,7 @@ export function makeView(root, network, reader, told = () => {}) {
   const frame = document.createElement("div"); // on a map above, around the window that made the open pixel
   frame.className = "frame";
   let layers, run, answer; // of the last drawing
-  let opened = { layer: 1, channel: 0, input: 0 }; // a map; or a feature, { layer, channel }; or { digit }
+  let opened = { layer: 1, channel: 0 }; // a map, with a place and an input when it is shown; or a feature, { layer, channel }; or { digit }
   let fill; // shows a run in what is open
 
   function open(next) {
@@ -121,8 +121,8 @@ export function makeView(root, network, reader, told = () => {}) {
   function use(other, otherReader) {
     [network, reader] = [other, otherReader];
     rows.replaceChildren();
-    layers = makeLayers(rows, network.blocks, (layer, channel) => go({ layer, channel, input: 0 }));
-    open({ ...opened, place: undefined });
+    layers = makeLayers(rows, network.blocks, (layer, channel) => go({ layer, channel }));
+    open({ ...opened, place: undefined, input: undefined });
     update();
   }
   use(network, reader);
