@@ -38,8 +38,8 @@ def in_sync():
     print("== notebooks clean and in sync with the package", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "copy")
-        unused = ".git .venv DATA runs build _site __pycache__ .ipynb_checkpoints *.egg-info".split()
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*unused))
+        made = (".venv", "DATA", "runs", "build", "_site", "__pycache__", ".ipynb_checkpoints", "*.egg-info")
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", *made))
         for command in ("nbdev_export", "nbdev_clean"):
             subprocess.run([COMMANDS / command], cwd=copy, check=True)
         paths = [
