@@ -196,26 +196,22 @@ def test_a_pixel_of_a_map_is_explained_with_pytorchs_numbers(page, layer, channe
     pooled, at = block.pool(sums), (0, channel, *place)
     scale = norm.weight[channel] / (norm.running_var[channel] + norm.eps).sqrt()
     shift = norm.bias[channel] - norm.running_mean[channel] * scale
-    wanted = [
-        pooled[at],
-        pooled[at],
-        scale,
-        shift,
-        norm(pooled)[at],
-        *([x[at]] if block.skip else []),
-        block(x)[at],
-    ]
+    wanted = [pooled[at], pooled[at], scale, shift, norm(pooled)[at], block(x)[at]]
+    wanted[5:5] = [x[at]] if block.skip else []
     found = numbers(page.locator(".sentence").inner_text())
     assert found == pytest.approx([value.item() for value in wanted], abs=0.0051)
     expect(page.locator(".mnist-view > [role=status]")).to_contain_text(title)  # for those who hear the page
-    weights = [numbers(nine.inner_text()) for nine in page.locator(".nine tbody").all()][1]
-    assert weights == pytest.approx(block.conv.weight[channel, 0].flatten().tolist(), abs=0.0051)
+    window, weights, products = page.locator(".nine").all_inner_texts()
+    source = int((re.findall(r"window on map (\d+)", window) or [0])[0])
+    own = block.conv.weight[channel, source].flatten()
+    assert numbers(weights) == pytest.approx(own.tolist(), abs=0.0051)
     if block.skip:  # without pooling the window stands around the pixel itself
-        inputs = [numbers(nine.inner_text()) for nine in page.locator(".nine tbody").all()][0]
-        around = torch.nn.functional.pad(x, (1, 1, 1, 1))[
-            0, 0, place[0] : place[0] + 3, place[1] : place[1] + 3
-        ]
-        assert inputs == pytest.approx(around.flatten().tolist(), abs=0.0051)
+        around = torch.nn.functional.pad(x, (1, 1, 1, 1))[0, source]
+        around = around[place[0] : place[0] + 3, place[1] : place[1] + 3].flatten()
+        assert numbers(window) == pytest.approx(around.tolist(), abs=0.0051)
+        total, *nine = numbers(products)  # the caption comes first
+        assert nine == pytest.approx((around * own).tolist(), abs=0.0051)
+        assert total == pytest.approx((around @ own).item(), abs=0.0051)
 
 
 def test_features_and_scores_are_explained_with_pytorchs_numbers(page):

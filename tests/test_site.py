@@ -16,7 +16,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import nbformat
 import pytest
 from conftest import CHAPTERS, ROOT
-from web import BASE, CHROMIUM, HOST, Watch, chromium, load_builder, served
+from web import BASE, CHROMIUM, HOST, Watch, chromium, load_builder, served, violations
 
 VIEWS = [(width, scheme) for width in (360, 1200) for scheme in ("light", "dark")]
 KB, MB = 1000, 1_000_000
@@ -344,6 +344,27 @@ def test_a_page_is_light_without_its_pictures(visits, record_property):
         "heaviest page without pictures", f"{heaviest.bytes / KB:.0f} KB, {heaviest.name} (allowed 400)"
     )
     assert 20 * KB < heaviest.bytes < 400 * KB
+
+
+@chromium_only
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault_in_the_book(browser, address, whole, scheme):
+    "In a page of each kind; without `--whole` in a chapter."
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    others = (
+        "index",
+        "experiments/07_speed",
+        "appendix/support",
+        "api/index",
+        "api/model",
+        "search",
+        "genindex",
+    )
+    for name in ("01_model", *others) if whole else ("01_model",):
+        page.goto(f"{address}book/{name}.html")
+        assert violations(page) == [], name
+    context.close()
 
 
 @chromium_only
