@@ -15,6 +15,7 @@ version = release = about["version"]
 extensions = ["myst_nb", "book"]
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 myst_enable_extensions = ["attrs_block", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
 myst_heading_slug_func = "book.anchor"
