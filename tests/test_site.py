@@ -247,7 +247,10 @@ LOOK = """async () => {
   for (const image of document.images) image.loading = "eager";
   const check = (image) => image.decode().then(() => true, () => false);
   const fine = await Promise.all([...document.images].map(check));
+  const words = document.body.cloneNode(true);
+  for (const part of words.querySelectorAll("pre, code, script, style, math")) part.remove();
   return {
+    markup: words.textContent.match(/\\|[-—:]{2,}|\\]\\(|\\*\\*|\\$\\$|```|^#+ /m),
     title: [...document.querySelectorAll("h1")].map((title) => title.textContent).join(""),
     blank: [...document.images].filter((_, i) => !fine[i]).map((image) => image.src),
     beyond: document.documentElement.scrollWidth - document.documentElement.clientWidth,
@@ -270,6 +273,7 @@ def looked_at(page, address, scheme) -> list[str]:
     wrong = [f"cannot show {url}" for url in seen["blank"]]
     wrong += [f"{seen['beyond']} pixels wider than the window"] * (seen["beyond"] > 0)
     wrong += [f"not {scheme}"] * (is_bright(seen["text"]) != (scheme == "dark"))
+    wrong += [f"raw {seen['markup']}"] if seen["markup"] else []
     return wrong + ["no title"] * (not seen["title"].strip())
 
 
@@ -277,7 +281,7 @@ def looked_at(page, address, scheme) -> list[str]:
 def test_the_look_of_a_page_is_judged(browser, tmp_path):
     (tmp_path / "good.html").write_text("<!doctype html><h1>x</h1>")
     (tmp_path / "bad.html").write_text(
-        '<!doctype html><h1> </h1><p style="width: 500px">x</p><img src="none">'
+        '<!doctype html><h1> </h1><p style="width: 500px">| --- | **</p><img src="none">'
         '<img src="http://example.org/x.png"><script>console.error("said"); throw Error("thrown")</script>'
     )
     with served(tmp_path) as address:
@@ -285,7 +289,7 @@ def test_the_look_of_a_page_is_judged(browser, tmp_path):
         watch, page = Watch(context), context.new_page()
         wrong = looked_at(page, f"{address}bad.html", "dark")
         assert [line.split(" http")[0] for line in wrong] == [
-            "cannot show", "cannot show", "148 pixels wider than the window", "not dark", "no title",
+            "cannot show", "cannot show", "148 pixels wider than the window", "not dark", "raw ['**']", "no title",
         ]  # fmt: skip
         complaints = "\n".join(watch.complaints())
         assert all(
@@ -306,7 +310,7 @@ class Visit(NamedTuple):
 def visit(page, watch: Watch, site: Path, address: str, name: str, scheme: str) -> Visit:
     for kept in (watch.foreign, watch.errors, watch.fetched):
         kept.clear()
-    wrong = looked_at(page, address + name * (name != "404.html"), scheme) + watch.complaints()
+    wrong = looked_at(page, address + name, scheme) + watch.complaints()
     urls = {urlsplit(url)._replace(query="").geturl() for url, _, kind in watch.fetched if kind in KINDS}
     files = [target_of(site, HOST + urlsplit(url).path) for url in urls if url.startswith(address)]
     weight = sum(len(gzip.compress(file.read_bytes())) for file in files if file.is_file())

@@ -63,15 +63,18 @@ export function readNetwork(buffer) {
 
 // Bytes to numbers around 0, as in training.
 function normalise(bytes, { mean, std }) {
-  return Float32Array.from(bytes, (byte) => (byte / 255 - mean) / std);
+  const scaled = (byte) => (byte / 255 - mean) / std;
+  return Float32Array.from(bytes, scaled);
 }
 
 // A rim of zeros around each channel: both sides grow by 2.
 function addRim(x, channels, side) {
-  const wide = side + 2, rimmed = new Float32Array(channels * wide * wide);
+  const wide = side + 2;
+  const rimmed = new Float32Array(channels * wide * wide);
   for (let i = 0; i < channels * side; i++) { // row by row
+    const row = x.subarray(i * side, (i + 1) * side);
     const rim = 2 * Math.floor(i / side) + 1; // rows of it so far
-    rimmed.set(x.subarray(i * side, (i + 1) * side), (i + rim) * wide + 1);
+    rimmed.set(row, (i + rim) * wide + 1);
   }
   return rimmed;
 }
@@ -113,14 +116,15 @@ function maxPool(x, channels, side) {
 }
 
 // What batch norm does to a channel after training.
-export function scaleAndShift([weight, bias, mean, variance], channel) {
-  const scale = weight[channel] / Math.sqrt(variance[channel] + EPSILON);
-  return [scale, bias[channel] - mean[channel] * scale];
+export function scaleAndShift([weight, bias, mean, variance], c) {
+  const scale = weight[c] / Math.sqrt(variance[c] + EPSILON);
+  return [scale, bias[c] - mean[c] * scale];
 }
 
 // Batch norm: every channel with its own scale and shift.
 function batchNorm(x, norm, channels) {
-  const size = x.length / channels, normed = new Float32Array(x.length);
+  const size = x.length / channels;
+  const normed = new Float32Array(x.length);
   for (let c = 0; c < channels; c++) {
     const [scale, shift] = scaleAndShift(norm, c);
     for (let i = c * size; i < (c + 1) * size; i++)
@@ -155,7 +159,7 @@ function poolGlobally(x, channels) {
 function classify(features, weights) {
   return Float32Array.from({ length: 10 }, (_, digit) => {
     const own = weights.subarray(digit * features.length);
-    return features.reduce((sum, value, c) => sum + value * own[c], 0);
+    return features.reduce((sum, x, c) => sum + x * own[c], 0);
   });
 }
 
