@@ -1,17 +1,24 @@
-# make train: train the network; make test: run every test. Each makes what it needs in .venv.
+# make train: train the network; make test: run every test; make site: build the book and the live page.
+# Each makes what it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 FLOORS := build/floors
 MIN_PYTHON = $(shell sed -n 's/^min_python = //p' settings.ini)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: train test lab notebooks readme floors repoint weights calibration photographs clean
+.PHONY: train test site site-check lab notebooks readme floors repoint weights calibration photographs clean
 
 train: .venv/train
 	$(BIN)/mnist-nb train
 
 test: .venv/dev
 	$(BIN)/python tools/test.py
+
+site: .venv/site
+	$(BIN)/python tools/site.py
+
+site-check: .venv/dev # on a machine that does nothing else: every test image, every page in all views, and times
+	$(BIN)/python -m pytest -q --whole tests/test_live.py tests/test_site.py
 
 lab: .venv/dev
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) nbs/index.ipynb
@@ -43,7 +50,7 @@ calibration photographs: .venv/train
 	$(BIN)/python tools/reading.py $@
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build _site *.egg-info
 
 build/uv/bin/uv:
 	$(PYTHON) -m venv build/uv
@@ -57,6 +64,10 @@ build/uv/bin/uv:
 	$(BIN)/python -m pip install --quiet -e .
 	touch $@
 
+.venv/site: .venv/bin/python settings.ini setup.py
+	$(BIN)/python -m pip install --quiet -e '.[site]'
+	touch $@ .venv/train
+
 .venv/dev: .venv/bin/python settings.ini setup.py
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
-	touch $@ .venv/train
+	touch $@ .venv/train .venv/site

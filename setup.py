@@ -9,7 +9,7 @@ root = Path(__file__).parent
 config = ConfigParser()
 config.read(root / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
-app = settings["app_requirements"].split()
+app, site, dev = (settings[f"{extra}_requirements"].split() for extra in ("app", "site", "dev"))
 
 setup(
     name=settings["lib_name"],
@@ -29,6 +29,6 @@ setup(
         settings["lib_name"]: ["results/*.csv", "weights/*", "web/*", "py.typed"]
     },
     install_requires=settings["requirements"].split(),
-    extras_require={"app": app, "dev": settings["dev_requirements"].split() + app},
+    extras_require={"app": app, "site": site, "dev": dev + app + site},
     entry_points={"console_scripts": settings["console_scripts"].split()},
 )

@@ -141,10 +141,10 @@ def plot_answer(
         axes.axis("off")
     return figure
 
-# %% ../nbs/08_sketch.ipynb #ed8cf01f
+# %% ../nbs/08_sketch.ipynb #116610b1
 WEB = resources.files("mnist_nb") / "web"  # the page's half, in JavaScript and CSS
 
-# %% ../nbs/08_sketch.ipynb #7a4c5dee
+# %% ../nbs/08_sketch.ipynb #2eee8d5c
 IMPORT = re.compile(r'^import .* from "\./(.*)";\n', re.M)  # in a module of the page
 
 
@@ -163,7 +163,7 @@ def join_modules(
     texts = [(WEB / part).read_text(encoding="utf-8") for part in dict.fromkeys(modules_behind(name))]
     return re.sub(r"^export (?!default)", "", IMPORT.sub("", "\n".join(texts)), flags=re.M)
 
-# %% ../nbs/08_sketch.ipynb #c3d85103
+# %% ../nbs/08_sketch.ipynb #8f43c29d
 @cache
 def pad_class() -> type:
     "The widget's class. anywidget is imported here, since nothing else needs it; an `InputError` without it."
@@ -197,7 +197,7 @@ def pad_class() -> type:
 
     return SketchPad
 
-# %% ../nbs/08_sketch.ipynb #530339d8
+# %% ../nbs/08_sketch.ipynb #fb9b1750
 def sketch_pad(
     model: DigitNet,  # whose answers it shows; no variant, since the page knows this network only
     reader: Reader

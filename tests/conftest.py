@@ -31,11 +31,26 @@ sys.modules["rfc3987_syntax"] = None  # else jsonschema takes two seconds for a 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-FIRST = ("test_package", "test_trust", "test_study", "test_browser")  # the longest, so that none is left over
+FIRST = ("package", "trust", "study", "browser", "site", "live")  # the longest, so that none is left over
+
+
+def pytest_addoption(parser):
+    parser.addoption("--whole", action="store_true", help="the site: all images, all views, with times")
+
+
+@pytest.fixture(scope="session")
+def whole(request) -> bool:
+    "Whether `make site-check` asks for everything, on a machine that does nothing else."
+    from web import CHROMIUM
+
+    asked = request.config.getoption("--whole")
+    assert CHROMIUM or not asked, "this needs Chromium: install Debian's package chromium"
+    return asked
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
+    names = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: names.get(item.path.stem.removeprefix("test_"), len(FIRST)))
 
 
 def pytest_collection_finish():
@@ -160,6 +175,13 @@ def mirror(mnist, serve) -> str:
 
 
 def pytest_terminal_summary(terminalreporter):
+    measured = [p for report in terminalreporter.stats.get("passed", []) for p in report.user_properties]
+    if measured and terminalreporter.config.getoption("--whole"):
+        from mnist_nb.runs import machine
+
+        terminalreporter.write_line(f"\nMeasured on {machine(torch.device('cpu'))['hardware']}:")
+        for name, value in measured:
+            terminalreporter.write_line(f"  {name:55} {value}")
     skipped = [(report.longrepr[2], report.nodeid) for report in terminalreporter.stats.get("skipped", [])]
     unchecked = {reason: [name for why, name in skipped if why.endswith(reason)] for reason in REASONS}
     for reason, names in unchecked.items():

@@ -29,7 +29,9 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "copy"
     shutil.copytree(
-        ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "DATA", "runs", "build", "*.egg-info")
+        ROOT,
+        copy,
+        ignore=shutil.ignore_patterns(".git", ".venv", "DATA", "runs", "build", "_site", "*.egg-info"),
     )
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, copy]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -254,6 +256,7 @@ OPTIONAL = {
 PACKAGES = {
     "yaml": "PyYAML",
     "PIL": "pillow",
+    "myst_nb": "myst-nb",
     "sklearn": "scikit-learn",
     "IPython": "ipython",
 }  # where another name is installed
@@ -290,14 +293,14 @@ def test_every_imported_package_is_declared_with_a_floor():
 
 def test_what_tools_and_tests_import_is_declared_too():
     "By the names under which it is installed."
-    files = [*(ROOT / "tools").glob("*.py"), *(ROOT / "tests").glob("*.py")]
+    files = [path for folder in ("tools", "tests", "site") for path in (ROOT / folder).rglob("*.py")]
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     statements = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {name.partition(".")[0] for node in statements for name in absolute("", node)}
     ours = {"mnist_nb", "conftest"} | {path.stem for path in files}
     asked = {
         key: bound
-        for kind in ("requirements", "app_requirements", "dev_requirements")
+        for kind in ("requirements", "app_requirements", "site_requirements", "dev_requirements")
         for key, bound in requirements(kind).items()
     }
     needed = {PACKAGES.get(name, name).lower() for name in names - set(sys.stdlib_module_names) - ours}

@@ -60,19 +60,22 @@ def test_repoint_moves_every_link(tmp_path):
     shutil.copytree(
         ROOT,
         copy,
-        ignore=shutil.ignore_patterns(".git", ".venv", "DATA", "runs", "build", ".ipynb_checkpoints"),
+        ignore=shutil.ignore_patterns(
+            ".git", ".venv", "DATA", "runs", "build", "_site", ".ipynb_checkpoints"
+        ),
     )
     done = subprocess.run(
         [sys.executable, "tools/repoint.py", "ada", "digits"], cwd=copy, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    old = f"{readme.settings()['user']}/{readme.settings()['repo']}"
+    old = readme.settings()["user"]
     kept = [
         p
         for p in copy.rglob("*")
         if p.suffix in (".md", ".ipynb", ".ini", ".yaml") and old in p.read_text(encoding="utf-8")
     ]
-    assert not kept and "ada/digits" in (copy / "README.md").read_text(encoding="utf-8")
+    text = (copy / "README.md").read_text(encoding="utf-8")
+    assert not kept and "github.com/ada/digits" in text and "https://ada.github.io/digits/book/" in text
     assert "user = ada" in (copy / "settings.ini").read_text()
 
 
@@ -260,8 +263,25 @@ def test_a_workflow_is_whole_and_what_it_runs_exists(path):
                 assert (ROOT / name).is_file(), name
 
 
-def test_the_workflows_are_those_of_tests_weeks_and_releases():
-    assert [path.stem for path in WORKFLOWS] == ["release", "test", "weekly"]
+def test_the_workflows_are_those_of_tests_weeks_releases_and_the_site():
+    assert [path.stem for path in WORKFLOWS] == ["release", "site", "test", "weekly"]
+
+
+def test_the_site_is_published_from_main_after_its_tests_and_with_no_other_right():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "site.yaml").read_text(encoding="utf-8"))
+    assert workflow[True] == {
+        "workflow_run": {
+            "workflows": ["test"],
+            "types": ["completed"],
+            "branches": [readme.settings()["branch"]],
+        }
+    }
+    build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
+    for needed in ("conclusion == 'success'", "event == 'push'"):  # a fork's branch may be called main, too
+        assert f"github.event.workflow_run.{needed}" in build["if"]
+    assert build["steps"][0]["with"] == {"ref": "${{ github.event.workflow_run.head_sha }}"}
+    assert workflow["permissions"] == {"contents": "read"} and "permissions" not in build
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"} and publish["needs"] == "build"
 
 
 def test_the_hooks_of_pre_commit_are_commands_of_the_environment():

@@ -25,10 +25,9 @@ def main():
     old_user, old_repo = config["DEFAULT"]["user"], config["DEFAULT"]["repo"]
     user, repo = sys.argv[1], (sys.argv[2:] or [old_repo])[0]
     for file in files():
-        file.write_text(
-            file.read_text(encoding="utf-8").replace(f"{old_user}/{old_repo}", f"{user}/{repo}"),
-            encoding="utf-8",
-        )
+        text = file.read_text(encoding="utf-8").replace(f"{old_user}/{old_repo}", f"{user}/{repo}")
+        text = text.replace(f"{old_user}.github.io/{old_repo}", f"{user}.github.io/{repo}")
+        file.write_text(text, encoding="utf-8")
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"^user = .*$", f"user = {user}", text, flags=re.M)
     path.write_text(re.sub(r"^repo = .*$", f"repo = {repo}", text, flags=re.M), encoding="utf-8")

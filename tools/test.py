@@ -19,7 +19,7 @@ from mnist_nb.data import load_mnist
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = Path(sys.executable).parent  # nbdev's, whatever the PATH says
-SOURCES = ("nbs", "tests", "tools", "setup.py")
+SOURCES = ("nbs", "site", "tests", "tools", "setup.py")
 
 
 def step(name: str, tool: str, *words: str):
@@ -38,8 +38,8 @@ def in_sync():
     print("== notebooks clean and in sync with the package", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "copy")
-        unused = (".git", ".venv", "DATA", "runs", "build", "__pycache__", ".ipynb_checkpoints", "*.egg-info")
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*unused))
+        made = (".venv", "DATA", "runs", "build", "_site", "__pycache__", ".ipynb_checkpoints", "*.egg-info")
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", *made))
         for command in ("nbdev_export", "nbdev_clean"):
             subprocess.run([COMMANDS / command], cwd=copy, check=True)
         paths = [

@@ -9,11 +9,15 @@ function round(value) {
 
 // The weights with which PyTorch's antialiased bilinear scaling makes one of `to` pixels from `from` pixels.
 function scalingWeights(from, to) {
-  const scale = from / to, reach = Math.max(scale, 1);
+  const scale = from / to;
+  const reach = Math.max(scale, 1);
   return Array.from({ length: to }, (_, i) => {
     const center = scale * (i + 0.5);
-    const first = Math.max(Math.trunc(center - reach + 0.5), 0), last = Math.min(Math.trunc(center + reach + 0.5), from);
-    const weights = Array.from({ length: last - first }, (_, j) => Math.max(0, 1 - Math.abs((j + first - center + 0.5) / reach)));
+    const first = Math.max(Math.trunc(center - reach + 0.5), 0);
+    const last = Math.min(Math.trunc(center + reach + 0.5), from);
+    const weights = Array.from({ length: last - first }, (_, j) =>
+      Math.max(0, 1 - Math.abs((j + first - center + 0.5) / reach)),
+    );
     const sum = weights.reduce((a, b) => a + b);
     return { first, weights: weights.map((weight) => weight / sum) };
   });
@@ -22,7 +26,9 @@ function scalingWeights(from, to) {
 // Rows of numbers, each scaled to another length.
 function scaleRows(rows, to) {
   const all = scalingWeights(rows[0].length, to);
-  return rows.map((row) => all.map(({ first, weights }) => weights.reduce((sum, weight, j) => sum + weight * row[first + j], 0)));
+  return rows.map((row) =>
+    all.map(({ first, weights }) => weights.reduce((sum, weight, j) => sum + weight * row[first + j], 0)),
+  );
 }
 
 const transpose = (rows) => rows[0].map((_, i) => rows.map((row) => row[i]));
@@ -39,7 +45,12 @@ export function centerDigit(ink, side) {
   const inked = (lines) => lines.map((line) => line.some((value) => value > 0));
   const [down, across] = [inked(rows), inked(transpose(rows))];
   if (!down.includes(true)) return null;
-  const [top, bottom, left, right] = [down.indexOf(true), down.lastIndexOf(true), across.indexOf(true), across.lastIndexOf(true)];
+  const [top, bottom, left, right] = [
+    down.indexOf(true),
+    down.lastIndexOf(true),
+    across.indexOf(true),
+    across.lastIndexOf(true),
+  ];
   const crop = rows.slice(top, bottom + 1).map((row) => row.slice(left, right + 1));
   const longer = Math.max(crop.length, crop[0].length);
   const [height, width] = [crop.length, crop[0].length].map((length) => Math.max(1, round((20 * length) / longer)));

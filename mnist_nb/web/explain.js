@@ -22,8 +22,11 @@ function brightest(map, side) {
 
 // Nine numbers as a small table, coloured by sign. Gives its painter.
 function makeNine(parent) {
-  const table = add(parent, "table", { class: "nine" }), caption = add(table, "caption"), body = add(table, "tbody");
-  const rows = [0, 1, 2].map(() => add(body, "tr")), cells = Array.from({ length: 9 }, (_, k) => add(rows[Math.floor(k / 3)], "td"));
+  const table = add(parent, "table", { class: "nine" });
+  const caption = add(table, "caption");
+  const body = add(table, "tbody");
+  const rows = [0, 1, 2].map(() => add(body, "tr"));
+  const cells = Array.from({ length: 9 }, (_, k) => add(rows[Math.floor(k / 3)], "td"));
   return (title, values, largest) => {
     caption.textContent = title;
     cells.forEach((cell, k) => {
@@ -41,7 +44,12 @@ function makeShares(parent, title, count, choose) {
   const lines = Array.from({ length: count }, (_, i) => {
     const button = add(group, "button", { type: "button" });
     button.addEventListener("click", () => choose(i));
-    return { button, name: add(button, "span", { class: "name" }), bar: add(add(button, "span", { class: "bar" }), "span"), number: add(button, "span", { class: "number" }) };
+    return {
+      button,
+      name: add(button, "span", { class: "name" }),
+      bar: add(add(button, "span", { class: "bar" }), "span"),
+      number: add(button, "span", { class: "number" }),
+    };
   });
   rove(group);
   return (names, values, pressed) => {
@@ -59,12 +67,19 @@ function makeShares(parent, title, count, choose) {
 // A map, enlarged. A pixel of it is chosen by arrow keys or a click; the mouse shows others in passing.
 function makeEnlarged(parent, label, side, choose) {
   const stack = add(parent, "div", { class: "stack" });
-  const canvas = add(stack, "canvas", { class: "enlarged", tabindex: 0, role: "application", "aria-label": `${label}, enlarged. The arrow keys choose a pixel.` });
+  const canvas = add(stack, "canvas", {
+    class: "enlarged",
+    tabindex: 0,
+    role: "application",
+    "aria-label": `${label}, enlarged. The arrow keys choose a pixel.`,
+  });
   const frame = add(stack, "div", { class: "frame" });
   let kept; // the chosen pixel, to which the mouse returns
   function at(event) {
     const box = canvas.getBoundingClientRect();
-    return [event.clientY - box.top, event.clientX - box.left].map((far) => Math.min(side - 1, Math.max(0, Math.floor((far / box.width) * side))));
+    return [event.clientY - box.top, event.clientX - box.left].map((far) =>
+      Math.min(side - 1, Math.max(0, Math.floor((far / box.width) * side))),
+    );
   }
   canvas.addEventListener("pointermove", (event) => choose(at(event), false));
   canvas.addEventListener("pointerleave", () => choose(kept, false));
@@ -87,7 +102,9 @@ function sourceOf({ pools, side }, sums, channel, [row, column]) {
   if (!pools) return [row, column];
   const map = mapOf(sums, channel, 2 * side);
   const four = [0, 1, 2, 3].map((k) => [2 * row + (k >> 1), 2 * column + (k & 1)]);
-  return four.reduce((best, place) => (map[2 * side * place[0] + place[1]] > map[2 * side * best[0] + best[1]] ? place : best));
+  return four.reduce((best, place) =>
+    map[2 * side * place[0] + place[1]] > map[2 * side * best[0] + best[1]] ? place : best,
+  );
 }
 
 // For each input channel the 3x3 inputs around a place, the weights that meet them, and their products.
@@ -95,10 +112,12 @@ function windowsOf(block, input, channel, [row, column]) {
   const side = Math.sqrt(input.length / block.channelsIn);
   return Array.from({ length: block.channelsIn }, (_, c) => {
     const inputs = Array.from({ length: 9 }, (_, k) => {
-      const r = row + Math.floor(k / 3) - 1, s = column + (k % 3) - 1;
+      const r = row + Math.floor(k / 3) - 1;
+      const s = column + (k % 3) - 1;
       return r < 0 || s < 0 || r >= side || s >= side ? 0 : input[(c * side + r) * side + s];
     });
-    const first = (channel * block.channelsIn + c) * 9, weights = Array.from(block.weights.subarray(first, first + 9));
+    const first = (channel * block.channelsIn + c) * 9;
+    const weights = Array.from(block.weights.subarray(first, first + 9));
     const products = inputs.map((value, k) => value * weights[k]);
     return { inputs, weights, products, sum: products.reduce((a, b) => a + b) };
   });
@@ -106,13 +125,27 @@ function windowsOf(block, input, channel, [row, column]) {
 
 // The computation of one pixel, in numbers.
 function pixelOf(block, layer, channel, place) {
-  const source = sourceOf(block, layer.sums, channel, place), windows = windowsOf(block, layer.input, channel, source);
-  const at = (channel * block.side + place[0]) * block.side + place[1], [scale, shift] = scaleAndShift(block.norm, channel);
-  return { source, windows, sum: windows.reduce((total, { sum }) => total + sum, 0), scale, shift, normed: layer.normed[at], skip: layer.skips ? layer.input[at] : null, value: layer.maps[at] };
+  const source = sourceOf(block, layer.sums, channel, place);
+  const windows = windowsOf(block, layer.input, channel, source);
+  const at = (channel * block.side + place[0]) * block.side + place[1];
+  const [scale, shift] = scaleAndShift(block.norm, channel);
+  return {
+    source,
+    windows,
+    sum: windows.reduce((total, { sum }) => total + sum, 0),
+    scale,
+    shift,
+    normed: layer.normed[at],
+    skip: layer.skips ? layer.input[at] : null,
+    value: layer.maps[at],
+  };
 }
 
 function sayPixel({ pools }, { windows, sum, scale, shift, normed, skip, value }) {
-  const many = windows.length > 1 ? `${windows.length} windows of 3×3 numbers, times their weights, add up to ${show(sum)}` : `The window's nine products add up to ${show(sum)}`;
+  const many =
+    windows.length > 1
+      ? `${windows.length} windows of 3×3 numbers, times their weights, add up to ${show(sum)}`
+      : `The window's nine products add up to ${show(sum)}`;
   const pooled = pools ? ", the largest of four neighbours" : "";
   const relu = normed > 0 ? "ReLU keeps it" : "ReLU makes it 0";
   const skipped = skip === null ? "" : ` The skip adds ${show(skip)}, the input at the same place.`;
@@ -121,37 +154,73 @@ function sayPixel({ pools }, { windows, sum, scale, shift, normed, skip, value }
 
 // `opened` is { layer, channel, place, input }; `choose` is told of another place or input, and whether to say it.
 export function explainPixel(parent, network, opened, choose) {
-  const block = network.blocks[opened.layer], { name, channelsIn, side } = block, { channel } = opened, many = channelsIn > 1;
+  const block = network.blocks[opened.layer];
+  const { name, channelsIn, side } = block;
+  const { channel } = opened;
+  const many = channelsIn > 1;
   const flow = add(parent, "div", { class: "flow" });
   const showMap = makeEnlarged(flow, `${name}, map ${channel}`, side, (place, said) => choose({ place }, said));
-  const showShares = many ? makeShares(flow, "what each map of the layer before adds; choose one", channelsIn, (input) => choose({ input }, true)) : () => {};
-  const nines = add(flow, "div", { class: "sums" }), [showWindow, showWeights, showProducts] = [0, 1, 2].map(() => makeNine(nines));
+  const showShares = many
+    ? makeShares(flow, "what each map of the layer before adds; choose one", channelsIn, (input) =>
+        choose({ input }, true),
+      )
+    : () => {};
+  const nines = add(flow, "div", { class: "sums" });
+  const [showWindow, showWeights, showProducts] = [0, 1, 2].map(() => makeNine(nines));
   return (run) => {
-    const layer = run.layers[opened.layer], map = mapOf(layer.maps, channel, side);
+    const layer = run.layers[opened.layer];
+    const map = mapOf(layer.maps, channel, side);
     opened.place ??= brightest(map, side);
-    const pixel = pixelOf(block, layer, channel, opened.place), { inputs, weights, products, sum } = pixel.windows[opened.input];
+    const pixel = pixelOf(block, layer, channel, opened.place);
+    const sums = pixel.windows.map((window) => window.sum);
+    opened.input ??= sums.indexOf(Math.max(...sums)); // at first, what adds most
+    const { inputs, weights, products, sum } = pixel.windows[opened.input];
     showMap(map, opened.place);
-    showShares(pixel.windows.map((_, c) => `map ${c}`), pixel.windows.map((window) => window.sum), opened.input);
+    showShares(
+      sums.map((_, c) => `map ${c}`),
+      sums,
+      opened.input,
+    );
     const largest = Math.max(...[...inputs, ...weights].map(Math.abs));
     showWindow(many ? `window on map ${opened.input}` : "window on the input", inputs, largest);
     showWeights("weights", weights, largest);
     showProducts(`products, sum ${show(sum)}`, products, largest);
     const title = `${name}, map ${channel}, row ${opened.place[0]}, column ${opened.place[1]}`;
-    const [row, column] = pixel.source, sideIn = Math.sqrt(layer.input.length / channelsIn);
-    return { title, text: sayPixel(block, pixel), window: { top: (row - 1) / sideIn, left: (column - 1) / sideIn, size: 3 / sideIn } };
+    const [row, column] = pixel.source;
+    const sideIn = Math.sqrt(layer.input.length / channelsIn);
+    return {
+      title,
+      text: sayPixel(block, pixel),
+      window: { top: (row - 1) / sideIn, left: (column - 1) / sideIn, size: 3 / sideIn },
+    };
   };
 }
 
 // `go` opens something else: here a digit.
 export function explainFeature(parent, network, { channel }, choose, go) {
-  const { side } = network.blocks.at(-1), weights = Array.from({ length: 10 }, (_, digit) => network.classifier[32 * digit + channel]);
+  const { side } = network.blocks.at(-1);
+  const weights = Array.from({ length: 10 }, (_, digit) => network.classifier[32 * digit + channel]);
   const flow = add(parent, "div", { class: "flow" });
-  const canvas = add(add(flow, "div", { class: "stack" }), "canvas", { class: "enlarged", role: "img", "aria-label": `conv6, map ${channel}` });
-  const showShares = makeShares(flow, "what it adds to the score of each digit, the feature times a weight; open one", 10, (digit) => go({ digit }));
+  const canvas = add(add(flow, "div", { class: "stack" }), "canvas", {
+    class: "enlarged",
+    role: "img",
+    "aria-label": `conv6, map ${channel}`,
+  });
+  const showShares = makeShares(
+    flow,
+    "what it adds to the score of each digit, the feature times a weight; open one",
+    10,
+    (digit) => go({ digit }),
+  );
   return (run) => {
-    const map = mapOf(run.layers.at(-1).maps, channel, side), most = Math.max(...map), feature = run.features[channel];
+    const map = mapOf(run.layers.at(-1).maps, channel, side);
+    const most = Math.max(...map);
+    const feature = run.features[channel];
     paint(canvas, map, side, most);
-    showShares(weights.map((_, digit) => `digit ${digit}`), weights.map((weight) => feature * weight));
+    showShares(
+      weights.map((_, digit) => `digit ${digit}`),
+      weights.map((weight) => feature * weight),
+    );
     const text = `The mean of conv6's map ${channel} is ${show(map.reduce((a, b) => a + b) / map.length)}, its maximum ${show(most)}: together ${show(feature)}.`;
     return { title: `feature ${channel}`, text, window: { top: 0, left: 0, size: 1 } };
   };
@@ -160,9 +229,20 @@ export function explainFeature(parent, network, { channel }, choose, go) {
 // `go` opens a feature.
 export function explainDigit(parent, network, { digit }, choose, go) {
   const weights = Array.from(network.classifier.subarray(32 * digit, 32 * digit + 32));
-  const showShares = makeShares(add(parent, "div", { class: "many" }), "each feature times its weight; open one", 32, (channel) => go({ layer: network.blocks.length, channel }));
+  const showShares = makeShares(
+    add(parent, "div", { class: "many" }),
+    "each feature times its weight; open one",
+    32,
+    (channel) => go({ layer: network.blocks.length, channel }),
+  );
   return ({ features, logits }, probabilities) => {
-    showShares(weights.map((weight, c) => `${c}: ${show(features[c])} × ${show(weight)}`), weights.map((weight, c) => weight * features[c]));
-    return { title: `the score of ${digit}`, text: `32 features, times their weights, add up to a score of ${show(logits[digit])}. Among the ten scores that is a probability of ${Math.round(100 * probabilities[digit])}%.` };
+    showShares(
+      weights.map((weight, c) => `${c}: ${show(features[c])} × ${show(weight)}`),
+      weights.map((weight, c) => weight * features[c]),
+    );
+    return {
+      title: `the score of ${digit}`,
+      text: `32 features, times their weights, add up to a score of ${show(logits[digit])}. Among the ten scores that is a probability of ${Math.round(100 * probabilities[digit])}%.`,
+    };
   };
 }

@@ -61,29 +61,32 @@ export function readNetwork(buffer) {
   return { mean: tensor("mean", 1)[0], std: tensor("std", 1)[0], poolAfter, blocks, classifier: tensor("conv7.weight", 320), facts };
 }
 
-// Bytes to numbers whose mean is 0 and whose standard deviation is 1, over all training pixels.
+// Bytes to numbers around 0, as in training.
 function normalise(bytes, { mean, std }) {
-  return Float32Array.from(bytes, (byte) => (byte / 255 - mean) / std);
+  const scaled = (byte) => (byte / 255 - mean) / std;
+  return Float32Array.from(bytes, scaled);
 }
 
-// A rim of zeros around each channel: [channels, side, side] to [channels, side + 2, side + 2].
+// A rim of zeros around each channel: both sides grow by 2.
 function addRim(x, channels, side) {
-  const wide = side + 2, rimmed = new Float32Array(channels * wide * wide);
-  for (let i = 0; i < channels * side; i++) { // a row; above channel c lie 2 c + 1 rows of rim
-    const rim = 2 * Math.floor(i / side) + 1;
-    rimmed.set(x.subarray(i * side, (i + 1) * side), (i + rim) * wide + 1);
+  const wide = side + 2;
+  const rimmed = new Float32Array(channels * wide * wide);
+  for (let i = 0; i < channels * side; i++) { // row by row
+    const row = x.subarray(i * side, (i + 1) * side);
+    const rim = 2 * Math.floor(i / side) + 1; // rows of it so far
+    rimmed.set(row, (i + rim) * wide + 1);
   }
   return rimmed;
 }
 
-// Windows of 3x3 over all channels: [channelsIn, side, side] to [channels, side, side].
+// Windows of 3x3 over all channels, to maps of the same side.
 function convolve(input, weights, channelsIn, channels, side) {
   const wide = side + 2, x = addRim(input, channelsIn, side);
   const sums = new Float32Array(channels * side * side);
   for (let to = 0; to < channels; to++)
     for (let from = 0; from < channelsIn; from++) {
-      const first = (to * channelsIn + from) * 9;
-      const [a, b, c, d, e, f, g, h, i] = weights.subarray(first, first + 9);
+      const own = weights.subarray((to * channelsIn + from) * 9);
+      const [a, b, c, d, e, f, g, h, i] = own;
       for (let row = 0; row < side; row++)
         for (let column = 0; column < side; column++) {
           const above = (from * wide + row) * wide + column;
@@ -97,39 +100,45 @@ function convolve(input, weights, channelsIn, channels, side) {
   return sums;
 }
 
-// Of each square of 2x2 the largest: [channels, side, side] to half the sides.
+// Of each square of 2x2 the largest: to half the sides.
 function maxPool(x, channels, side) {
-  const half = side / 2, largest = new Float32Array(channels * half * half);
+  const half = side / 2;
+  const largest = new Float32Array(channels * half * half);
   for (let c = 0; c < channels; c++)
     for (let row = 0; row < half; row++)
       for (let column = 0; column < half; column++) {
         const at = (c * side + 2 * row) * side + 2 * column;
+        const below = at + side;
         largest[(c * half + row) * half + column] =
-          Math.max(x[at], x[at + 1], x[at + side], x[at + side + 1]);
+          Math.max(x[at], x[at + 1], x[below], x[below + 1]);
       }
   return largest;
 }
 
-// What batch norm does to a channel after training: a scale and a shift.
-export function scaleAndShift([weight, bias, mean, variance], channel) {
-  const scale = weight[channel] / Math.sqrt(variance[channel] + EPSILON);
-  return [scale, bias[channel] - mean[channel] * scale];
+// What batch norm does to a channel after training.
+export function scaleAndShift([weight, bias, mean, variance], c) {
+  const scale = weight[c] / Math.sqrt(variance[c] + EPSILON);
+  return [scale, bias[c] - mean[c] * scale];
 }
 
 // Batch norm: every channel with its own scale and shift.
 function batchNorm(x, norm, channels) {
-  const size = x.length / channels, normed = new Float32Array(x.length);
+  const size = x.length / channels;
+  const normed = new Float32Array(x.length);
   for (let c = 0; c < channels; c++) {
     const [scale, shift] = scaleAndShift(norm, c);
-    for (let i = c * size; i < (c + 1) * size; i++) normed[i] = scale * x[i] + shift;
+    for (let i = c * size; i < (c + 1) * size; i++)
+      normed[i] = scale * x[i] + shift;
   }
   return normed;
 }
 
-// One block; what it computes on the way is kept for whoever wants to look.
-function runBlock({ channelsIn, channels, side, pools, weights, norm }, x) {
-  const sums = convolve(x, weights, channelsIn, channels, pools ? 2 * side : side);
-  const pooled = pools ? maxPool(sums, channels, 2 * side) : sums;
+// One block; whoever wants to look finds what it computes.
+function runBlock(block, x) {
+  const { channelsIn, channels, side, pools, weights, norm } = block;
+  const sideIn = pools ? 2 * side : side;
+  const sums = convolve(x, weights, channelsIn, channels, sideIn);
+  const pooled = pools ? maxPool(sums, channels, sideIn) : sums;
   const normed = batchNorm(pooled, norm, channels);
   const relu = normed.map((value) => Math.max(0, value));
   const skips = channelsIn === channels;
@@ -137,7 +146,7 @@ function runBlock({ channelsIn, channels, side, pools, weights, norm }, x) {
   return { input: x, sums, normed, skips, maps };
 }
 
-// Mean plus maximum of each channel: [channels, side, side] to [channels].
+// Mean plus maximum of each channel: a number for each map.
 function poolGlobally(x, channels) {
   const size = x.length / channels;
   return Float32Array.from({ length: channels }, (_, c) => {
@@ -149,19 +158,21 @@ function poolGlobally(x, channels) {
 // Ten scores, each of them a sum of all features times weights.
 function classify(features, weights) {
   return Float32Array.from({ length: 10 }, (_, digit) => {
-    const own = weights.subarray(digit * features.length, (digit + 1) * features.length);
-    return features.reduce((sum, value, c) => sum + value * own[c], 0);
+    const own = weights.subarray(digit * features.length);
+    return features.reduce((sum, x, c) => sum + x * own[c], 0);
   });
 }
 
-// Everything, for one picture of 28x28 bytes: { layers, features, logits }.
+// Everything, for one picture of 28x28 bytes.
 export function runNetwork(network, bytes) {
   let x = normalise(bytes, network);
   const layers = network.blocks.map((block, i) => {
     const layer = runBlock(block, x), { channels, side } = block;
-    x = i + 1 === network.poolAfter ? maxPool(layer.maps, channels, side) : layer.maps;
+    const pools = i + 1 === network.poolAfter;
+    x = pools ? maxPool(layer.maps, channels, side) : layer.maps;
     return layer;
   });
   const features = poolGlobally(x, 32);
-  return { layers, features, logits: classify(features, network.classifier) };
+  const logits = classify(features, network.classifier);
+  return { layers, features, logits };
 }

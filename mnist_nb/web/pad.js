@@ -1,13 +1,20 @@
 // A pad to draw a digit on, with mouse, touch, pen and keys. It knows no network: it hands its ink to whoever asked.
 
 const MOVES = {
-  ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0],
-  Home: [-1, -1], PageUp: [1, -1], End: [-1, 1], PageDown: [1, 1],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  Home: [-1, -1],
+  PageUp: [1, -1],
+  End: [-1, 1],
+  PageDown: [1, 1],
 };
 export const SIDE = 140; // of the pad, pixels, as in Python
 const PEN = 14; // width of its pen, pixels
 const STEP = 7; // pixels that a key moves the pen
-export const HELP = "Keys: arrows, Home, End, Page Up and Page Down move the pen. Space puts it down and lifts it. " +
+export const HELP =
+  "Keys: arrows, Home, End, Page Up and Page Down move the pen. Space puts it down and lifts it. " +
   "Backspace undoes, Delete clears, Tab leaves.";
 
 export function add(parent, tag, attributes = {}, text = "") {
@@ -20,20 +27,30 @@ export function add(parent, tag, attributes = {}, text = "") {
 
 // Numbers as a grey picture: 0, less, and what is missing are black, `top` is white.
 export function grey(values, side, top) {
-  const image = new ImageData(side, side), pixels = new Uint32Array(image.data.buffer);
-  for (let i = 0; i < pixels.length; i++) pixels[i] = 0xff000000 + 0x010101 * Math.round((255 * Math.max(0, values[i] ?? 0)) / (top || 1));
+  const image = new ImageData(side, side);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < pixels.length; i++)
+    pixels[i] = 0xff000000 + 0x010101 * Math.round((255 * Math.max(0, values[i] ?? 0)) / (top || 1));
   return image;
 }
 
 // `changed` is called at every change of the drawing, `lifted` when a visitor has ended a stroke, undone or cleared.
 export function makePad(parent, { changed, lifted }) {
-  const paper = add(parent, "canvas", { class: "paper", width: 2 * SIDE, height: 2 * SIDE, tabindex: 0, role: "application", "aria-label": `Drawing area. ${HELP}` });
+  const paper = add(parent, "canvas", {
+    class: "paper",
+    width: 2 * SIDE,
+    height: 2 * SIDE,
+    tabindex: 0,
+    role: "application",
+    "aria-label": `Drawing area. ${HELP}`,
+  });
   const undoButton = add(parent, "button", { type: "button" }, "Undo");
   const clearButton = add(parent, "button", { type: "button" }, "Clear");
   const sheet = paper.getContext("2d");
   const ink = new OffscreenCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true });
 
-  let base = null, strokes = []; // the drawing: strokes over a picture that was there before
+  let base = null,
+    strokes = []; // the drawing: strokes over a picture that was there before
   const past = []; // the drawings to which undo goes back
   let stroke = null; // the one being drawn
   let pointer = null; // the mouse, finger or pen that draws it
@@ -52,7 +69,10 @@ export function makePad(parent, { changed, lifted }) {
     }
     sheet.drawImage(ink.canvas, 0, 0, 2 * SIDE, 2 * SIDE);
     if (!cursor) return;
-    for (const [style, line] of [["black", 6], ["white", 2]]) {
+    for (const [style, line] of [
+      ["black", 6],
+      ["white", 2],
+    ]) {
       Object.assign(sheet, { strokeStyle: style, lineWidth: line, fillStyle: "grey" });
       sheet.beginPath();
       sheet.arc(2 * cursor[0], 2 * cursor[1], PEN, 0, 7);
@@ -126,7 +146,13 @@ export function makePad(parent, { changed, lifted }) {
     else stroke ? extend([cursor]) : repaint();
   }
   paper.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || !([" ", "Backspace", "Delete"].includes(event.key) || event.key in MOVES)) return;
+    if (
+      event.ctrlKey ||
+      event.altKey ||
+      event.metaKey ||
+      !([" ", "Backspace", "Delete"].includes(event.key) || event.key in MOVES)
+    )
+      return;
     event.preventDefault();
     press(event.key);
   });
@@ -142,19 +168,23 @@ export function makePad(parent, { changed, lifted }) {
   clearButton.addEventListener("click", () => replace(null, []));
   const onPad = (strokes) => strokes.map((points) => points.map(([x, y]) => [x * SIDE, y * SIDE]));
   return {
-    pixels() { // bytes of ink, [SIDE, SIDE]
+    pixels() {
+      // bytes of ink, [SIDE, SIDE]
       const { data } = ink.getImageData(0, 0, SIDE, SIDE);
       return Uint8Array.from({ length: SIDE * SIDE }, (_, i) => data[4 * i]);
     },
-    show(strokes) { // with points from 0 to 1, instead of what was there
+    show(strokes) {
+      // with points from 0 to 1, instead of what was there
       replace(null, onPad(strokes));
     },
-    open(strokes) { // the same as a sample, which the first stroke replaces; it counts as drawn by nobody
+    open(strokes) {
+      // the same as a sample, which the first stroke replaces; it counts as drawn by nobody
       put(null, onPad(strokes));
       sample = true;
       update();
     },
-    load(bytes) { // a picture, instead of what was there; it counts as drawn by nobody
+    load(bytes) {
+      // a picture, instead of what was there; it counts as drawn by nobody
       put(grey(bytes, SIDE, 255), []);
       update();
     },

@@ -9,7 +9,8 @@ export function softmax(logits, temperature = 1) {
 
 // The Mahalanobis distance of the features to the nearest digit's centre.
 export function distance(features, { centres, whitening }) {
-  const whiten = (vector) => whitening[0].map((_, j) => vector.reduce((sum, value, i) => sum + value * whitening[i][j], 0));
+  const whiten = (vector) =>
+    whitening[0].map((_, j) => vector.reduce((sum, value, i) => sum + value * whitening[i][j], 0));
   return Math.min(...centres.map((centre) => Math.hypot(...whiten(centre.map((value, i) => features[i] - value)))));
 }
 

@@ -23,22 +23,34 @@ function makeBars(parent, open) {
   const body = add(table, "tbody");
   const rows = [...Array(10).keys()].map((digit) => {
     const row = add(body, "tr");
-    const button = add(add(row, "th", { scope: "row" }), "button", { type: "button", "aria-label": `${digit}: how its score is computed` }, digit);
+    const button = add(
+      add(row, "th", { scope: "row" }),
+      "button",
+      { type: "button", "aria-label": `${digit}: how its score is computed` },
+      digit,
+    );
     button.addEventListener("click", () => open(digit));
     return { row, bar: add(add(row, "td"), "div"), percent: add(row, "td") };
   });
-  return (probabilities) => rows.forEach(({ row, bar, percent }, digit) => {
-    const share = probabilities?.[digit] ?? 0;
-    row.className = share && share === Math.max(...probabilities) ? "first" : "";
-    bar.style.width = `${100 * share}%`;
-    percent.textContent = `${Math.round(100 * share)}%`;
-  });
+  return (probabilities) =>
+    rows.forEach(({ row, bar, percent }, digit) => {
+      const share = probabilities?.[digit] ?? 0;
+      row.className = share && share === Math.max(...probabilities) ? "first" : "";
+      bar.style.width = `${100 * share}%`;
+      percent.textContent = `${Math.round(100 * share)}%`;
+    });
 }
 
 function makeExamples(parent, pad) {
-  const group = add(add(parent, "p", { class: "small" }, "or start from "), "span", { class: "examples", role: "group", "aria-label": "examples" });
+  const group = add(add(parent, "p", { class: "small" }, "or start from "), "span", {
+    class: "examples",
+    role: "group",
+    "aria-label": "examples",
+  });
   for (let digit = 0; digit < 10; digit++)
-    add(group, "button", { type: "button", "aria-label": `Draw a ${digit}` }, digit).addEventListener("click", () => pad.show(strokesOf(digit)));
+    add(group, "button", { type: "button", "aria-label": `Draw a ${digit}` }, digit).addEventListener("click", () =>
+      pad.show(strokesOf(digit)),
+    );
   rove(group);
 }
 
@@ -47,14 +59,16 @@ function makeExamples(parent, pad) {
 export function makeView(root, network, reader, told = () => {}) {
   const view = add(root, "div", { class: "mnist-view", role: "group", "aria-label": "Digit pad" });
   const status = add(view, "p", { class: "unseen", role: "status" }); // what is said
-  const mine = add(view, "div", { class: "mine" }), its = add(view, "div");
+  const mine = add(view, "div", { class: "mine" });
+  const its = add(view, "div");
 
   const drawing = add(mine, "div", { class: "drawing" });
   const reading = add(drawing, "p", { class: "reading", "aria-hidden": "true" });
   const pad = makePad(drawing, { changed: update, lifted });
   makeExamples(drawing, pad);
   add(drawing, "p", { class: "small" }, `Draw one digit, large, with mouse, finger or pen. ${HELP}`);
-  const answers = add(mine, "div", { class: "answers" }), input = add(add(answers, "div"), "div", { class: "input" });
+  const answers = add(mine, "div", { class: "answers" });
+  const input = add(add(answers, "div"), "div", { class: "input" });
   const seen = add(input, "canvas", { class: "seen", role: "img", "aria-label": "The drawing as the network sees it" });
   add(input.parentNode, "p", { class: "small" }, "what the network sees, 28×28");
   const showBars = makeBars(answers, (digit) => go({ digit }));
@@ -64,12 +78,14 @@ export function makeView(root, network, reader, told = () => {}) {
   const rows = add(its, "div", { class: "layers" });
   const detail = add(its, "div", { class: "detail" });
   add(detail, "h2", {}, "How a pixel is computed");
-  const title = add(detail, "h3", { tabindex: -1 }), sentence = add(detail, "p", { class: "sentence" }), parts = add(detail, "div");
+  const title = add(detail, "h3", { tabindex: -1 });
+  const sentence = add(detail, "p", { class: "sentence" });
+  const parts = add(detail, "div");
 
   const frame = document.createElement("div"); // on a map above, around the window that made the open pixel
   frame.className = "frame";
   let layers, run, answer; // of the last drawing
-  let opened = { layer: 1, channel: 0, input: 0 }; // a map; or a feature, { layer, channel }; or { digit }
+  let opened = { layer: 1, channel: 0 }; // a map, with a place and an input when it is shown; or a feature, { layer, channel }; or { digit }
   let fill; // shows a run in what is open
 
   function open(next) {
@@ -77,14 +93,21 @@ export function makeView(root, network, reader, told = () => {}) {
     layers.press(opened.layer, opened.channel);
     const inside = parts.contains(document.activeElement);
     parts.replaceChildren();
-    const explain = opened.digit !== undefined ? explainDigit : opened.layer === network.blocks.length ? explainFeature : explainPixel;
+    const explain =
+      opened.digit !== undefined
+        ? explainDigit
+        : opened.layer === network.blocks.length
+          ? explainFeature
+          : explainPixel;
     fill = explain(parts, network, opened, choose, go);
     if (inside) title.focus({ preventScroll: true });
     return refill();
   }
   function refill() {
     parts.style.visibility = run ? "visible" : "hidden"; // keeps its place
-    const { window, ...words } = run ? fill(run, answer.probabilities) : { title: "", text: "Draw something, and its sums are here." };
+    const { window, ...words } = run
+      ? fill(run, answer.probabilities)
+      : { title: "", text: "Draw something, and its sums are here." };
     [title.textContent, sentence.textContent] = [words.title, words.text];
     frame.hidden = !window;
     if (window) {
@@ -122,8 +145,8 @@ export function makeView(root, network, reader, told = () => {}) {
   function use(other, otherReader) {
     [network, reader] = [other, otherReader];
     rows.replaceChildren();
-    layers = makeLayers(rows, network.blocks, (layer, channel) => go({ layer, channel, input: 0 }));
-    open({ ...opened, place: undefined });
+    layers = makeLayers(rows, network.blocks, (layer, channel) => go({ layer, channel }));
+    open({ ...opened, place: undefined, input: undefined });
     update();
   }
   use(network, reader);

@@ -17,9 +17,13 @@ function render({ model, el }) {
   }
   try {
     const { pad } = makeView(el, readNetwork(bytesOf(model, "weights").buffer), model.get("reader"), told);
-    const load = () => model.get("pixels") !== mine && bytesOf(model, "pixels").length && pad.load(bytesOf(model, "pixels"));
+    const load = () => {
+      // what the kernel has set
+      if (model.get("pixels") !== mine && bytesOf(model, "pixels").length) pad.load(bytesOf(model, "pixels"));
+    };
     model.on("change:pixels", load);
     load();
+    return () => model.off("change:pixels", load);
   } catch (error) {
     if (!(error instanceof BadFile)) throw error;
     el.textContent = error.message; // such as of weights that are not finite

@@ -8,7 +8,8 @@ const $ = (id) => document.getElementById(id);
 
 async function start() {
   const [weights, facts] = await Promise.all([fetch("default.safetensors"), fetch("reader.json")]);
-  const shipped = readNetwork(await weights.arrayBuffer()), reader = await facts.json();
+  const shipped = readNetwork(await weights.arrayBuffer());
+  const reader = await facts.json();
   $("view").replaceChildren();
   const view = makeView($("view"), shipped, reader);
 
@@ -19,9 +20,14 @@ async function start() {
   }
   async function take(file) {
     try {
-      use(readNetwork(await file.arrayBuffer()), null, `${file.name} is at work. The page shows its plain probabilities, and never refuses.`);
+      use(
+        readNetwork(await file.arrayBuffer()),
+        null,
+        `${file.name} is at work. The page shows its plain probabilities, and never refuses.`,
+      );
     } catch (error) {
-      $("which").textContent = error instanceof BadFile ? `${file.name}: ${error.message}` : `${file.name} cannot be read.`;
+      $("which").textContent =
+        error instanceof BadFile ? `${file.name}: ${error.message}` : `${file.name} cannot be read.`;
     }
   }
   $("file").addEventListener("change", ({ target }) => target.files[0] && take(target.files[0]));
@@ -32,6 +38,7 @@ async function start() {
 }
 
 start().catch((error) => {
-  $("view").textContent = "The network cannot be loaded: open this page from a web server, such as python -m http.server.";
+  $("view").textContent =
+    "The network cannot be loaded: open this page from a web server, such as python -m http.server.";
   console.error(error);
 });
