@@ -200,8 +200,7 @@ def pad_class() -> type:
 # %% ../nbs/08_sketch.ipynb #fb9b1750
 def sketch_pad(
     model: DigitNet,  # whose answers it shows; no variant, since the page knows this network only
-    reader: Reader
-    | None = None,  # of that network: its temperature, and when to refuse; else nothing is refused
+    reader: Reader | None = None,  # of that network: when to refuse; without one nothing is refused
 ) -> Any:  # a `SketchPad`, which is a widget; an `InputError` where anywidget is missing
     "A pad to draw on, which answers by itself; `pixels` holds what is drawn, as SIDE * SIDE bytes."
     if type(model) is not DigitNet:
