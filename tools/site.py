@@ -156,7 +156,7 @@ def draw_card():
 
 def front_door():
     "The live page, with the network that it runs; the page for what is missing, and the card."
-    for folder in (ROOT / "site" / "live", *ROOT.glob("mnist_nb/web")):
+    for folder in (ROOT / "site" / "live", ROOT / "mnist_nb" / "web"):
         shutil.copytree(folder, SITE, dirs_exist_ok=True)
     for name in ("default.safetensors", "reader.json"):
         shutil.copy(ROOT / "mnist_nb" / "weights" / name, SITE)
