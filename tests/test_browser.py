@@ -402,16 +402,16 @@ def shown(pad, probabilities):
 
 def test_a_pixel_opens_into_the_sum_that_pytorch_computes(page, pad, paper):
     with_mouse(page, paper, strokes_of(8))
-    pad.get_by_role("button", name="conv3, map 5", exact=True).click()
-    for _ in range(3):
-        pad.locator(".enlarged").press("ArrowRight")
-    title, words = pad.locator(".detail h3").inner_text(), pad.locator(".sentence").inner_text()
-    row, column = map(int, re.fullmatch(r"conv3, map 5, row (\d+), column (\d+)", title).groups())
-    expect(pad.get_by_role("status")).to_have_text(f"{title}: {words}")
     answer = in_python(ast.literal_eval(from_kernel(page, "pad.pixels")))[1]
-    sums = READER.model.blocks.conv3.conv(answer.maps["conv2"][None])[0, 5, row, column]
-    assert f"add up to {sums:.2f}".replace("-", "\u2212") in words
-    assert words.endswith(f"The pixel is {answer.maps['conv3'][5, row, column]:.2f}.")
+    sums = READER.model.blocks.conv3.conv(answer.maps["conv2"][None])[0, 5]
+    pad.get_by_role("button", name="conv3, map 5", exact=True).click()  # it opens at its brightest pixel
+    for key in ("ArrowLeft", "ArrowUp", "ArrowUp"):
+        pad.locator(".enlarged").press(key)
+        title, words = pad.locator(".detail h3").inner_text(), pad.locator(".sentence").inner_text()
+        row, column = map(int, re.fullmatch(r"conv3, map 5, row (\d+), column (\d+)", title).groups())
+        assert f"add up to {sums[row, column]:.2f}".replace("-", "\u2212") in words
+        assert words.endswith(f"The pixel is {answer.maps['conv3'][5, row, column]:.2f}.")
+        expect(pad.get_by_role("status")).to_have_text(f"{title}: {words}")
     box = pad.locator(".enlarged").bounding_box()
     page.mouse.move(box["x"] + 1, box["y"] + 1)  # the mouse shows another in passing
     expect(pad.locator(".detail h3")).to_have_text("conv3, map 5, row 0, column 0")
