@@ -254,6 +254,7 @@ OPTIONAL = {
     "IPython",
 }  # only where needed; each says so where it is missing
 PACKAGES = {
+    "axe_playwright_python": "axe-playwright-python",
     "yaml": "PyYAML",
     "PIL": "pillow",
     "myst_nb": "myst-nb",
