@@ -21,7 +21,7 @@ from web import BASE, CHROMIUM, Watch, chromium, load_builder, served, violation
 
 from mnist_nb.data import center_digit, to_input
 from mnist_nb.experiments.variants import Variant
-from mnist_nb.handwriting import Prepared, load_reader, read_digit, read_prepared
+from mnist_nb.handwriting import Prepared, load_reader, looks_drawn, read_digit, read_prepared
 from mnist_nb.model import (
     DigitNet,
     load_pretrained,
@@ -127,8 +127,9 @@ def says(page, text):
 
 
 def python_reads(ink: torch.Tensor, reader):
-    "What the package makes of the same ink, centred as the pad of the chapter centres it."
-    return read_prepared([Prepared(center_digit(ink).round().to(torch.uint8), True)], reader)[0]
+    "What the package makes of the same ink, centred and looked at as the chapter on the pad does it."
+    seen, drawn = center_digit(ink).round().to(torch.uint8), looks_drawn((ink > 51).numpy())
+    return read_prepared([Prepared(seen, drawn)], reader)[0]
 
 
 RUN_ALL = """async (packed) => {
@@ -232,10 +233,11 @@ def test_features_and_scores_are_explained_with_pytorchs_numbers(page):
 
 def test_the_page_is_small(page, folder, record_property):
     paths = {urlsplit(url).path.removeprefix(BASE) or "index.html" for url, _, _ in page.watch.fetched}
+    paths |= {"icon.svg"}  # for the tab; Chromium without a window may leave it out
     size = sum((folder / path).stat().st_size for path in paths)
     record_property("the live page, all its files", f"{size / 1000:.0f} KB in {len(paths)} (allowed 150)")
     assert {"index.html", "network.js", "default.safetensors", "reader.json"} <= paths and size < 150_000
-    others = {"widget.js", "icon.svg", "card.png", "404.html", ".nojekyll"}  # for other pages, and the tab
+    others = {"widget.js", "card.png", "404.html", ".nojekyll"}  # for other pages
     assert paths == {file.name for file in folder.iterdir()} - others  # nothing is left over
 
 
@@ -276,7 +278,7 @@ DRAWN = {  # as several people might
     "1 with a foot": [ONE, [(0.34, 0.86), (0.66, 0.86)]],
     "4 in one stroke": [FOUR],
 }
-SCRIBBLES = {  # the last three are refused, by their distance to every digit
+SCRIBBLES = {  # all but the star are refused, by their strokes or by their distance to every digit
     "a grid": [[(x, 0.1), (x, 0.9)] for x in (0.2, 0.5, 0.8)]
     + [[(0.1, y), (0.9, y)] for y in (0.2, 0.5, 0.8)],
     "a star": [[(0.5 + 0.4 * math.sin(2.51 * i), 0.5 - 0.4 * math.cos(2.51 * i)) for i in range(6)]],
@@ -285,7 +287,7 @@ SCRIBBLES = {  # the last three are refused, by their distance to every digit
     "bars": [[(x, 0.1), (x, 0.9)] for x in (0.1, 0.3, 0.5, 0.7, 0.9)],
     "dots": [[(x, y)] for x in (0.1, 0.4, 0.9) for y in (0.1, 0.3, 0.6, 0.9)],
 }
-REFUSED = ("an E", "bars", "dots")
+REFUSED = SCRIBBLES.keys() - {"a star"}
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +307,7 @@ def test_page_and_python_read_the_same_ink_alike(visit, reader, hand, whole, rec
         hand(page, paper, strokes)
         ink = ink_of(page)
         mine = python_reads(ink, reader)
-        answer = f"Reads {mine.digit} " if mine.digit is not None else f"Refuses: this {mine.remark}"
+        answer = f"Reads {mine.digit} " if mine.digit is not None else f"Refuses: this .*{mine.remark}"
         says(page, re.compile(f"^{answer}"))
         away.append((shares(page) - mine.probabilities).abs().max().item())
         assert (mine.digit is None) == (name in REFUSED), name

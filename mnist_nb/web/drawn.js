@@ -23,7 +23,7 @@ export function edgeDistances(mask, height, width) {
 // Bytes of ink, [side, side], to yes or no.
 export function looksDrawn(ink, side) {
   const places = [];
-  ink.forEach((value, at) => value > 127 && places.push(at));
+  ink.forEach((value, at) => value > 51 && places.push(at)); // a fifth of full ink stands out
   if (!places.length) return false;
   const [rows, columns] = [places.map((at) => Math.floor(at / side)), places.map((at) => at % side)];
   const [top, left] = [Math.min(...rows), Math.min(...columns)];
