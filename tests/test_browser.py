@@ -19,14 +19,13 @@ import pytest
 import torch
 from conftest import CHAPTERS, ROOT
 from kernels import WarmKernels
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
+from web import CHROMIUM, chromium, on_page, with_finger, with_mouse
 
 from mnist_nb.data import center_digit
 from mnist_nb.handwriting import Prepared, load_reader, read_prepared
 from mnist_nb.sketch import SIDE, draw_strokes, read_drawing, strokes_of
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 PATIENCE = 90_000  # ms; only a failure waits that long, and the machine may be busy
 SETTINGS = {  # cells off screen are rendered, too, and nothing asks for news
     "notebook-extension/tracker": {"windowingMode": "none"},
@@ -145,8 +144,7 @@ def watch():
 def page(lab, watch):
     "A page of JupyterLab in which a notebook with the pad is open and has been run."
     expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with chromium() as browser:
         context = browser.new_context(has_touch=True, viewport={"width": 1400, "height": 1000})
         context.set_default_timeout(PATIENCE)
         context.route(re.compile(r"^https?://(?!127\.0\.0\.1)"), watch.refuse)
@@ -155,7 +153,6 @@ def page(lab, watch):
         page.goto(f"{lab}/lab/tree/pad.ipynb?reset&token=pad", wait_until="domcontentloaded")
         run_all(page)
         yield page
-        browser.close()
 
 
 def run_all(page):
@@ -195,33 +192,6 @@ def reads(pad, digit):
     "Wait until the page says that digit."
     says(pad, re.compile(rf"^Reads {digit} \(\d+%\)"))
     expect(pad.locator(".bars tr").nth(digit)).to_have_class("first")
-
-
-def on_page(paper, strokes):
-    "Points from 0 to 1 as places in the window."
-    paper.scroll_into_view_if_needed()  # running all cells scrolls to the last
-    box = paper.bounding_box()
-    return [
-        [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke] for stroke in strokes
-    ]
-
-
-def with_mouse(page, paper, strokes):
-    for points in on_page(paper, strokes):
-        page.mouse.move(*points[0])
-        page.mouse.down()
-        for point in points[1:]:
-            page.mouse.move(*point)
-        page.mouse.up()
-
-
-def with_finger(page, paper, strokes):
-    devtools = page.context.new_cdp_session(page)
-    for points in on_page(paper, strokes):
-        for i, (x, y) in enumerate(points):
-            kind = "touchMove" if i else "touchStart"
-            devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
-        devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def with_pen(page, paper, strokes):
