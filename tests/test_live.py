@@ -350,12 +350,15 @@ def own(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("way", ["dropped", "chosen"])
-def test_a_network_of_ones_own_answers_as_in_python_and_never_refuses(page, own, way):
-    if way == "dropped":
-        drop(page, own)
-    else:
-        page.locator("#file").set_input_files(own)
+def choose(page, file: Path):
+    with page.expect_file_chooser() as chooser:
+        page.locator("#file").click()
+    chooser.value.set_files(file)
+
+
+@pytest.mark.parametrize("bring", [drop, choose])
+def test_a_network_of_ones_own_answers_as_in_python_and_never_refuses(page, own, bring):
+    bring(page, own)
     which, model = page.locator("#which"), load_weights(own)[0]
     expect(which).to_have_text(
         re.compile("^model.safetensors is at work.* plain probabilities, and never refuses")
@@ -373,6 +376,8 @@ def test_a_network_of_ones_own_answers_as_in_python_and_never_refuses(page, own,
     expect(which).to_have_text(re.compile("^The shipped network is at work. It refuses"))
     says(page, re.compile("^Refuses"))
     expect(page.locator("#back")).to_be_hidden()
+    bring(page, own)  # the same file once more
+    expect(which).to_have_text(re.compile("^model.safetensors is at work"))
 
 
 def header(text: bytes, numbers: bytes = b"") -> bytes:

@@ -30,6 +30,7 @@ async function start() {
         error instanceof BadFile ? `${file.name}: ${error.message}` : `${file.name} cannot be read.`;
     }
   }
+  $("file").addEventListener("click", ({ target }) => (target.value = "")); // so that the same file can follow itself
   $("file").addEventListener("change", ({ target }) => target.files[0] && take(target.files[0]));
   $("back").addEventListener("click", () => use(shipped, reader, SHIPPED));
   for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
