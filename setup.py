@@ -25,9 +25,7 @@ setup(
     python_requires=">=" + settings["min_python"],
     classifiers=[f"Programming Language :: Python :: {v}" for v in settings["python_versions"].split()],
     packages=find_packages(include=[settings["lib_name"], settings["lib_name"] + ".*"]),
-    package_data={
-        settings["lib_name"]: ["results/*.csv", "weights/*", "web/*", "py.typed"]
-    },
+    package_data={settings["lib_name"]: ["results/*.csv", "weights/*", "web/*", "py.typed"]},
     install_requires=settings["requirements"].split(),
     extras_require={"app": app, "site": site, "dev": dev + app + site},
     entry_points={"console_scripts": settings["console_scripts"].split()},
