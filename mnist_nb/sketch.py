@@ -40,7 +40,7 @@ def draw_strokes(
     across = torch.arange(SIDE) + 0.5
     pixels = torch.stack(torch.meshgrid(across, across, indexing="xy"), -1)
     nearest = torch.full((SIDE, SIDE), math.inf)
-    for stroke in strokes:
+    for stroke in filter(None, strokes):
         points = SIDE * torch.tensor(stroke)
         for start, end in zip(points, [*points[1:], points[-1]]):  # a stroke of one point is a dot
             along = end - start

@@ -294,6 +294,9 @@ def test_the_first_stroke_replaces_the_three_with_which_a_pad_opens(page, paper)
     reads(plain, 1)
     plain.get_by_role("button", name="Undo").click()
     reads(plain, 3)
+    assert from_kernel(page, "plain.pixels") == "b''"  # it is a sample again
+    with_mouse(page, plain.locator(".paper"), strokes_of(7))
+    reads(plain, 7)
 
 
 PIXELS = """canvas => {
@@ -409,6 +412,8 @@ def test_pixels_from_the_kernel_appear_on_the_pad(page, pad, paper):
     with_mouse(page, paper, [[(0.5, 0.5), (0.52, 0.52)]])
     pad.get_by_role("button", name="Undo").click()
     reads(pad, 6)
+    in_kernel(page, "pad.pixels = b''")
+    says(pad, NOTHING)
 
 
 def in_kernel(page, code):

@@ -182,7 +182,9 @@ export function explainPixel(parent, network, opened, choose) {
       opened.input,
     );
     const largest = Math.max(...[...inputs, ...weights].map(Math.abs));
-    showWindow(many ? `window on map ${opened.input}` : "window on the input", inputs, largest);
+    const pooled = opened.layer === network.poolAfter ? ", the largest of each four" : "";
+    const normalised = `(byte / 255 − ${show(network.mean)}) / ${show(network.std)}`;
+    showWindow(many ? `window on map ${opened.input}${pooled}` : `window: ${normalised}`, inputs, largest);
     showWeights("weights", weights, largest);
     showProducts(`products, sum ${show(sum)}`, products, largest);
     const title = `${name}, map ${channel}, row ${opened.place[0]}, column ${opened.place[1]}`;
@@ -235,14 +237,16 @@ export function explainDigit(parent, network, { digit }, choose, go) {
     32,
     (channel) => go({ layer: network.blocks.length, channel }),
   );
-  return ({ features, logits }, probabilities) => {
+  return ({ features, logits }, probabilities, temperature) => {
     showShares(
       weights.map((weight, c) => `${c}: ${show(features[c])} × ${show(weight)}`),
       weights.map((weight, c) => weight * features[c]),
     );
+    const divided = temperature ? `, each divided by the temperature ${show(temperature)},` : "";
+    const share = `${Math.round(100 * probabilities[digit])}%`;
     return {
       title: `the score of ${digit}`,
-      text: `32 features, times their weights, add up to a score of ${show(logits[digit])}. Among the ten scores that is a probability of ${Math.round(100 * probabilities[digit])}%.`,
+      text: `32 features, times their weights, add up to a score of ${show(logits[digit])}. The softmax makes probabilities of the ten scores${divided} and this one becomes ${share}.`,
     };
   };
 }

@@ -38,7 +38,7 @@ function readTensors(buffer) {
   return { tensors, notes };
 }
 
-// What `mnist-nb train` writes, as a network: { mean, std, poolAfter, blocks, classifier, facts }.
+// What `mnist-nb train` writes, as a network: { mean, std, poolAfter, blocks, classifier }.
 export function readNetwork(buffer) {
   const { tensors, notes } = readTensors(buffer);
   const facts = parse(notes.facts);
@@ -58,7 +58,7 @@ export function readNetwork(buffer) {
     const weights = tensor(`${name}.conv.weight`, channels * SIZES[i] * 9);
     return { name: `conv${i + 1}`, channelsIn: SIZES[i], channels, side: i < poolAfter ? 14 : 7, pools: i === 0, weights, norm };
   });
-  return { mean: tensor("mean", 1)[0], std: tensor("std", 1)[0], poolAfter, blocks, classifier: tensor("conv7.weight", 320), facts };
+  return { mean: tensor("mean", 1)[0], std: tensor("std", 1)[0], poolAfter, blocks, classifier: tensor("conv7.weight", 320) };
 }
 
 // Bytes to numbers around 0, as in training.

@@ -34,8 +34,36 @@ export function grey(values, side, top) {
   return image;
 }
 
+// Adds to bytes of ink, [SIDE, SIDE], that of a round pen, as `draw_strokes` does it in Python: half at its radius from
+// the line, fading over one pixel there. It is never read back from a canvas: some browsers blur what they give back.
+function drawInk(ink, strokes) {
+  const reach = PEN / 2 + 0.5;
+  const range = (a, b) => [
+    Math.max(0, Math.floor(Math.min(a, b) - reach)),
+    Math.min(SIDE, Math.ceil(Math.max(a, b) + reach)),
+  ];
+  for (const points of strokes)
+    points.forEach(([x, y], i) => {
+      const [toX, toY] = points[i + 1] ?? [x, y]; // a stroke of one point is a dot
+      const [alongX, alongY] = [toX - x, toY - y];
+      const [top, bottom] = range(y, toY);
+      const [left, right] = range(x, toX);
+      for (let row = top; row < bottom; row++)
+        for (let column = left; column < right; column++) {
+          const across = column + 0.5 - x;
+          const down = row + 0.5 - y;
+          const foot = (across * alongX + down * alongY) / Math.max(1e-9, alongX ** 2 + alongY ** 2);
+          const share = Math.min(1, Math.max(0, foot)); // not before the start, not beyond the end
+          const distance = Math.sqrt((across - share * alongX) ** 2 + (down - share * alongY) ** 2);
+          const at = row * SIDE + column;
+          ink[at] = Math.max(ink[at], Math.round(255 * Math.min(1, Math.max(0, reach - distance))));
+        }
+    });
+}
+
 // `changed` is called at every change of the drawing, `lifted` when a visitor has ended a stroke, undone or cleared.
-export function makePad(parent, { changed, lifted }) {
+// `say` gets words for those who do not see the pen.
+export function makePad(parent, { changed, lifted, say }) {
   const paper = add(parent, "canvas", {
     class: "paper",
     width: 2 * SIDE,
@@ -47,10 +75,11 @@ export function makePad(parent, { changed, lifted }) {
   const undoButton = add(parent, "button", { type: "button" }, "Undo");
   const clearButton = add(parent, "button", { type: "button" }, "Clear");
   const sheet = paper.getContext("2d");
-  const ink = new OffscreenCanvas(SIDE, SIDE).getContext("2d", { willReadFrequently: true });
+  const small = new OffscreenCanvas(SIDE, SIDE).getContext("2d");
+  const ink = new Uint8Array(SIDE * SIDE);
 
-  let base = null,
-    strokes = []; // the drawing: strokes over a picture that was there before
+  let base = null; // the drawing: a picture that was there before, in bytes, and the
+  let strokes = []; // strokes over it
   const past = []; // the drawings to which undo goes back
   let stroke = null; // the one being drawn
   let pointer = null; // the mouse, finger or pen that draws it
@@ -58,16 +87,11 @@ export function makePad(parent, { changed, lifted }) {
   let sample = false; // whether the first stroke replaces what is shown
 
   function repaint() {
-    ink.fillRect(0, 0, SIDE, SIDE);
-    if (base) ink.putImageData(base, 0, 0);
-    Object.assign(ink, { strokeStyle: "white", lineWidth: PEN, lineCap: "round", lineJoin: "round" });
-    for (const points of strokes) {
-      ink.beginPath();
-      points.forEach(([x, y], i) => ink.lineTo(i ? x : x - 0.01, y)); // a stroke of one point is a dot
-      ink.lineTo(...points.at(-1));
-      ink.stroke();
-    }
-    sheet.drawImage(ink.canvas, 0, 0, 2 * SIDE, 2 * SIDE);
+    if (base) ink.set(base);
+    else ink.fill(0);
+    drawInk(ink, strokes);
+    small.putImageData(grey(ink, SIDE, 255), 0, 0);
+    sheet.drawImage(small.canvas, 0, 0, 2 * SIDE, 2 * SIDE);
     if (!cursor) return;
     for (const [style, line] of [
       ["black", 6],
@@ -85,7 +109,7 @@ export function makePad(parent, { changed, lifted }) {
     changed();
   }
   function put(newBase, newStrokes) {
-    past.push([base, strokes]);
+    past.push([base, strokes, sample]);
     [base, strokes, sample] = [newBase, newStrokes, false];
   }
   function begin(point) {
@@ -111,7 +135,7 @@ export function makePad(parent, { changed, lifted }) {
   }
   function undo() {
     lift();
-    if (past.length) [base, strokes] = past.pop();
+    if (past.length) [base, strokes, sample] = past.pop();
     update();
     lifted();
   }
@@ -142,8 +166,14 @@ export function makePad(parent, { changed, lifted }) {
     if (key === "Delete") return replace(null, []);
     cursor ??= [SIDE / 2, SIDE / 2];
     if (key !== " ") cursor = cursor.map((value, axis) => Math.min(SIDE, Math.max(0, value + STEP * MOVES[key][axis])));
-    if (key === " ") stroke ? lift() : begin(cursor);
-    else stroke ? extend([cursor]) : repaint();
+    if (stroke) return key === " " ? lift() : extend([cursor]);
+    if (key === " ") {
+      begin(cursor);
+      return say("Pen down.");
+    }
+    repaint();
+    const [column, row] = cursor.map((value) => value / STEP);
+    say(`Pen at column ${column}, row ${row} of ${SIDE / STEP}.`);
   }
   paper.addEventListener("keydown", (event) => {
     if (
@@ -168,11 +198,7 @@ export function makePad(parent, { changed, lifted }) {
   clearButton.addEventListener("click", () => replace(null, []));
   const onPad = (strokes) => strokes.map((points) => points.map(([x, y]) => [x * SIDE, y * SIDE]));
   return {
-    pixels() {
-      // bytes of ink, [SIDE, SIDE]
-      const { data } = ink.getImageData(0, 0, SIDE, SIDE);
-      return Uint8Array.from({ length: SIDE * SIDE }, (_, i) => data[4 * i]);
-    },
+    pixels: () => ink.slice(), // bytes of ink, [SIDE, SIDE]
     show(strokes) {
       // with points from 0 to 1, instead of what was there
       replace(null, onPad(strokes));
@@ -185,9 +211,10 @@ export function makePad(parent, { changed, lifted }) {
     },
     load(bytes) {
       // a picture, instead of what was there; it counts as drawn by nobody
-      put(grey(bytes, SIDE, 255), []);
+      put(bytes, []);
       update();
     },
     isDown: () => stroke !== null,
+    isSample: () => sample,
   };
 }

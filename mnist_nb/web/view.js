@@ -12,7 +12,7 @@ import { strokesOf } from "./strokes.js";
 function sayReading({ digit, probabilities, remark }) {
   const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
   const [first, second] = order.map((digit) => `${digit} (${Math.round(100 * probabilities[digit])}%)`);
-  if (digit === null) return `Refuses: this ${remark}. If it is one, it is ${first}.`;
+  if (digit === null) return `Refuses: this ${remark}. If it is a digit, it is ${first}.`;
   return probabilities[order[0]] > 0.9 ? `Reads ${first}.` : `Reads ${first}, or else ${second}.`;
 }
 
@@ -54,8 +54,8 @@ function makeExamples(parent, pad) {
   rove(group);
 }
 
-// Builds all of it in `root`. Where there is a reader, it refuses what does not look like a digit. `told` gets the
-// ink, [SIDE, SIDE] bytes, whenever a visitor has ended a stroke. `use` puts another network to work.
+// Builds all of it in `root`. Where there is a reader, it may refuse. `told` gets the ink, [SIDE, SIDE] bytes, whenever
+// a visitor has ended a stroke, and no bytes where the sample is back. `use` puts another network to work.
 export function makeView(root, network, reader, told = () => {}) {
   const view = add(root, "div", { class: "mnist-view", role: "group", "aria-label": "Digit pad" });
   const status = add(view, "p", { class: "unseen", role: "status" }); // what is said
@@ -63,8 +63,8 @@ export function makeView(root, network, reader, told = () => {}) {
   const its = add(view, "div");
 
   const drawing = add(mine, "div", { class: "drawing" });
-  const reading = add(drawing, "p", { class: "reading", "aria-hidden": "true" });
-  const pad = makePad(drawing, { changed: update, lifted });
+  const reading = add(drawing, "p", { class: "reading" });
+  const pad = makePad(drawing, { changed: update, lifted, say });
   makeExamples(drawing, pad);
   add(drawing, "p", { class: "small" }, `Draw one digit, large, with mouse, finger or pen. ${HELP}`);
   const answers = add(mine, "div", { class: "answers" });
@@ -85,7 +85,8 @@ export function makeView(root, network, reader, told = () => {}) {
   const frame = document.createElement("div"); // on a map above, around the window that made the open pixel
   frame.className = "frame";
   let layers, run, answer; // of the last drawing
-  let opened = { layer: 1, channel: 0 }; // a map, with a place and an input when it is shown; or a feature, { layer, channel }; or { digit }
+  // a map, with a place and an input when it is shown; or a feature, { layer, channel }; or { digit }
+  let opened = { layer: 1, channel: 0 };
   let fill; // shows a run in what is open
 
   function open(next) {
@@ -106,9 +107,10 @@ export function makeView(root, network, reader, told = () => {}) {
   function refill() {
     parts.style.visibility = run ? "visible" : "hidden"; // keeps its place
     const { window, ...words } = run
-      ? fill(run, answer.probabilities)
+      ? fill(run, answer.probabilities, reader?.temperature)
       : { title: "", text: "Draw something, and its sums are here." };
     [title.textContent, sentence.textContent] = [words.title, words.text];
+    title.hidden = !words.title;
     frame.hidden = !window;
     if (window) {
       (opened.layer ? layers.buttonOf(opened.layer - 1, opened.input ?? opened.channel) : input).append(frame);
@@ -140,10 +142,10 @@ export function makeView(root, network, reader, told = () => {}) {
   }
   function lifted() {
     say(reading.textContent);
-    told(pad.pixels());
+    told(pad.isSample() ? new Uint8Array() : pad.pixels());
   }
   function use(other, otherReader) {
-    [network, reader] = [other, otherReader];
+    [network, reader, run, answer] = [other, otherReader, null, null];
     rows.replaceChildren();
     layers = makeLayers(rows, network.blocks, (layer, channel) => go({ layer, channel }));
     open({ ...opened, place: undefined, input: undefined });

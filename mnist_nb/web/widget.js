@@ -1,6 +1,7 @@
 // The pad in a notebook: the view, with a network from the kernel. It works on when the kernel is busy or gone.
 
 import { BadFile, readNetwork } from "./network.js";
+import { SIDE } from "./pad.js";
 import { makeView } from "./view.js";
 
 function bytesOf(model, name) {
@@ -18,11 +19,13 @@ function render({ model, el }) {
   try {
     const { pad } = makeView(el, readNetwork(bytesOf(model, "weights").buffer), model.get("reader"), told);
     const load = () => {
-      // what the kernel has set
-      if (model.get("pixels") !== mine && bytesOf(model, "pixels").length) pad.load(bytesOf(model, "pixels"));
+      // what the kernel has set; no bytes clear the pad
+      if (model.get("pixels") === mine) return;
+      const bytes = bytesOf(model, "pixels");
+      pad.load(bytes.length ? bytes : new Uint8Array(SIDE * SIDE));
     };
     model.on("change:pixels", load);
-    load();
+    if (bytesOf(model, "pixels").length) load();
     return () => model.off("change:pixels", load);
   } catch (error) {
     if (!(error instanceof BadFile)) throw error;

@@ -3,11 +3,13 @@
 import { BadFile, readNetwork } from "./network.js";
 import { makeView } from "./view.js";
 
-const SHIPPED = "The shipped network is at work. It refuses what does not look like a digit.";
+const SHIPPED = 
+  "The shipped network is at work. It refuses what no pen can have drawn, and what is very strange; most letters pass.";
 const $ = (id) => document.getElementById(id);
 
 async function start() {
   const [weights, facts] = await Promise.all([fetch("default.safetensors"), fetch("reader.json")]);
+  if (!weights.ok || !facts.ok) throw new Error(`the server answers ${weights.status} and ${facts.status}`);
   const shipped = readNetwork(await weights.arrayBuffer());
   const reader = await facts.json();
   $("view").replaceChildren();
@@ -40,6 +42,6 @@ async function start() {
 
 start().catch((error) => {
   $("view").textContent =
-    "The network cannot be loaded: open this page from a web server, such as python -m http.server.";
+    "The network cannot be loaded. Reload the page; if that does not help, this browser may be too old.";
   console.error(error);
 });
