@@ -289,8 +289,8 @@ SCRIBBLES = {  # all but the star are refused, by their strokes or by their dist
 }
 REFUSED = SCRIBBLES.keys() - {"a star"}
 REFUSALS = {  # what Python remarks, as the page says it
-    "not drawn with a pen": "Refuses: this does not look like lines of a pen. If it is a digit, it is ",
-    "does not look like a digit": "Refuses: this does not look like a digit. If it is a digit, it is ",
+    "not drawn with a pen": "Refuses: not like strokes of a pen. Most like ",
+    "does not look like a digit": "Refuses: not like a digit. Most like ",
 }
 
 
@@ -314,6 +314,8 @@ def test_page_and_python_read_the_same_ink_alike(visit, reader, hand, whole, rec
     "Of the digits also `read_digit`, which looks for the ink in another way, must say the same."
     page = visit(has_touch=hand is with_finger)
     paper, away = page.locator(".paper"), []
+    paper.scroll_into_view_if_needed()
+    place = paper.bounding_box()
     drawings = [*(DRAWN | SCRIBBLES).items()][hand is with_finger :: 2 if whole else 4]
     for name, strokes in drawings:
         page.get_by_role("button", name="Clear").click()
@@ -323,6 +325,7 @@ def test_page_and_python_read_the_same_ink_alike(visit, reader, hand, whole, rec
         mine = python_reads(ink, reader)
         answer = f"Reads {mine.digit} " if mine.digit is not None else REFUSALS[mine.remark]
         says(page, re.compile(f"^{answer}"))
+        assert paper.bounding_box() == place, name  # no sentence moves it
         away.append((shares(page) - mine.probabilities).abs().max().item())
         assert (mine.digit is None) == (name in REFUSED), name
         if name in DRAWN:

@@ -19,7 +19,7 @@ export function distance(features, { centres, whitening }) {
 export function read({ logits, features }, drawn, reader) {
   const probabilities = softmax(logits, reader?.temperature);
   let remark = "";
-  if (reader && !drawn) remark = "does not look like lines of a pen";
-  else if (reader && distance(features, reader) > reader.threshold) remark = "does not look like a digit";
+  if (reader && !drawn) remark = "not like strokes of a pen";
+  else if (reader && distance(features, reader) > reader.threshold) remark = "not like a digit";
   return { digit: remark ? null : probabilities.indexOf(Math.max(...probabilities)), probabilities, remark };
 }

@@ -12,7 +12,7 @@ import { strokesOf } from "./strokes.js";
 function sayReading({ digit, probabilities, remark }) {
   const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
   const [first, second] = order.map((digit) => `${digit} (${Math.round(100 * probabilities[digit])}%)`);
-  if (digit === null) return `Refuses: this ${remark}. If it is a digit, it is ${first}.`;
+  if (digit === null) return `Refuses: ${remark}. Most like ${first}.`; // short, so that it never moves the pad
   return probabilities[order[0]] > 0.9 ? `Reads ${first}.` : `Reads ${first}, or else ${second}.`;
 }
 
