@@ -37,13 +37,27 @@ def on_paper(
     paper = middle if alpha.mean() > 0.5 else 255 * (middle < 128)
     return alpha * grey + (1 - alpha) * paper
 
+# %% ../nbs/07_handwriting.ipynb #444173ed
+TINY = 16  # pixels, the longer side at most of what may be a drawing of a few pixels
+
+
+def exact_paper(
+    page: np.ndarray,  # float [h, w], 0 to 255
+) -> float | None:  # a grey level; `None` where the picture is larger, faint, or has no such paper
+    "The one tone of a tiny drawing's paper: the darkest or brightest, whichever is nearer to its corners."
+    dark, bright = float(page.min()), float(page.max())
+    corners = page[[0, 0, -1, -1], [0, -1, 0, -1]].mean()
+    paper = bright if 2 * corners > dark + bright else dark
+    drawn = max(page.shape) <= TINY and bright - dark >= 16 and (page == paper).mean() >= 0.2
+    return paper if drawn else None
+
 # %% ../nbs/07_handwriting.ipynb #c2693501
 PAGE = 256  # pixels, the longer side at which a page is searched for its digit
 
 
 def grey_page(
     image: Image.Image,
-) -> np.ndarray:  # float32 [h, w], grey from 0 to 255; the longer side is 256 pixels
+) -> np.ndarray:  # float32 [h, w], grey from 0 to 255; 256 pixels long, but for a tiny drawing
     "Make a picture grey, whatever its mode, and scale it."
     size = [max(1, round(PAGE / max(image.size) * side)) for side in image.size]
     if image.mode[0] in "IF":  # 16 or 32 bits, or floats
@@ -56,6 +70,8 @@ def grey_page(
         image = image.convert("LA") if image.mode == "La" else image
         image = image.convert("RGBA" if clear else "L").reduce(max(1, max(image.size) // (2 * PAGE)))
         grey = on_paper(image) if clear else np.asarray(image, np.float32)
+    if exact_paper(grey) is not None:
+        return grey
     return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0))
 
 # %% ../nbs/07_handwriting.ipynb #e74e14d2
@@ -255,6 +271,18 @@ def find_ink(
     ink = np.clip((depth / full - floor) / (0.9 - floor), 0, 1) * ndimage.binary_dilation(kept, iterations=3)
     return usual_pen(ink), drawn
 
+# %% ../nbs/07_handwriting.ipynb #fda66a4e
+def tiny_ink(
+    page: np.ndarray,  # float32 [h, w], 0 to 255; a tiny drawing
+    paper: float,  # the tone of its paper
+) -> tuple[np.ndarray, bool]:  # float, 0 for paper, 1 for ink; can a pen have drawn it?
+    "The ink of a drawing of a few pixels, eight times as large."
+    share = np.pad(np.abs(page - paper) / np.ptp(page), 1)
+    size = [8 * length for length in share.shape[::-1]]
+    ink = np.asarray(Image.fromarray(share).resize(size, Image.Resampling.LANCZOS))
+    ink = np.clip((ink - 0.05) / 0.9, 0, 1)
+    return ink, looks_drawn(ink > 0.5)
+
 # %% ../nbs/07_handwriting.ipynb #141f7a53
 SMALLEST, LARGEST = 8, 80_000_000  # pixels: the shorter side at least, the whole picture at most
 
@@ -353,7 +381,9 @@ def prepare(
     picture,  # a path, a Pillow image, an array or a tensor
 ) -> Prepared:
     "All steps of this chapter: from a picture to what the network expects."
-    ink, drawn = find_ink(read_page(picture))
+    page = read_page(picture)
+    paper = exact_paper(page)
+    ink, drawn = find_ink(page) if paper is None else tiny_ink(page, paper)
     if ink is None:
         return Prepared(torch.zeros(28, 28, dtype=torch.uint8), False)
     seen = (255 * center_digit(torch.from_numpy(ink))).round().clamp(0, 255).to(torch.uint8)

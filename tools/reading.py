@@ -10,6 +10,7 @@ import torch
 from mnist_nb.data import load_mnist
 from mnist_nb.experiments.reading import (
     calibrate,
+    few_pixel_rows,
     kind_rows,
     print_rows,
     refusal_rows,
@@ -35,6 +36,7 @@ def calibration(*weights: str):
     made = machine(torch.device("cpu"))
     write_rows(results_path("refusal"), [row | made for row in refusal_rows(held, reader)])
     write_rows(results_path("steps"), [row | made for row in step_rows(held, reader)])
+    write_rows(results_path("few_pixels"), [row | made for row in few_pixel_rows(held, reader)])
 
 
 def photographs():
