@@ -25,17 +25,7 @@ from tqdm import tqdm
 
 from .. import handwriting
 from ..data import FOLDS, DigitData, LabelledImages, center_digit, hold_out
-from mnist_nb.handwriting import (
-    PAGE,
-    Prepared,
-    Reader,
-    box,
-    distances,
-    fit_reader,
-    prepare,
-    read_page,
-    read_prepared,
-)
+from ..handwriting import Prepared, Reader, distances, fit_reader, prepare, read_page, read_prepared
 from ..interpret import embed
 from ..metrics import Evaluation, calibration_error, evaluate
 from ..model import DigitNet, load_weights, predict_logits, pretrained_path
@@ -196,7 +186,9 @@ def few_pixels(
 ) -> np.ndarray:  # uint8 [8, 8], dark on light
     "A digit as scikit-learn's were made: its box stretched, its pen mended, each 4x4 pixels counted."
     large = np.asarray(Image.fromarray(image.numpy()).resize((224, 224), Image.Resampling.BICUBIC)) > 127
-    stretched = Image.fromarray(large[box(large)]).convert("L").resize((20, 32), Image.Resampling.BOX)
+    stretched = (
+        Image.fromarray(large[handwriting.box(large)]).convert("L").resize((20, 32), Image.Resampling.BOX)
+    )
     bitmap = np.pad(np.asarray(stretched) > 127, ((0, 0), (6, 6)))  # [32, 32]
     black = bitmap.sum()
     if black > 412:
@@ -213,7 +205,8 @@ def few_pixel_rows(
 ) -> list[dict]:  # two, as `summary` gives them
     "Held-out digits of 8x8 pixels: enlarged to pages, and read as what they are."
     tiny = [few_pixels(image) for image in tqdm(held.images, desc="few pixels")]
-    large = (Image.fromarray(one).resize((PAGE, PAGE), Image.Resampling.BICUBIC) for one in tiny)
+    size = handwriting.PAGE, handwriting.PAGE
+    large = (Image.fromarray(one).resize(size, Image.Resampling.BICUBIC) for one in tiny)
     sets = {"8x8 pixels, enlarged to a page": large, "8x8 pixels, as they are": tiny}
     return [summary(name, see(pictures), reader, held.labels) for name, pictures in sets.items()]
 
