@@ -1,7 +1,9 @@
 """The path on a GPU, on machines that have none: PyTorch's fake tensors say `cuda`, compute nothing, and
 refuse whatever mixes devices or asks for a value, for which a real GPU would have to be waited for."""
 
+import gc
 import inspect
+import weakref
 from collections.abc import Callable
 from types import FunctionType
 
@@ -241,3 +243,37 @@ def test_the_mode_sees_what_it_is_for():
             floats(N).sum().item()
         with pytest.raises(DynamicOutputShapeException):
             floats(N)[numbers(N) > 3]
+
+
+class Silent:
+    "Stands in for streams and graphs where there is no GPU."
+
+    def __init__(self, *_):
+        self.played = 0
+
+    def wait_stream(self, *_):
+        pass
+
+    __enter__ = __exit__ = wait_stream
+
+    def replay(self):
+        self.played += 1
+
+
+def test_a_recording_holds_what_its_step_reads(monkeypatch):
+    "A graph reads the same places for ever: a tensor that is given up leaves its place to others."
+    graph = Silent()
+    for name in ("Stream", "current_stream", "stream", "graph"):
+        monkeypatch.setattr(torch.cuda, name, Silent)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    read, calls = torch.ones(3), []
+    held = weakref.ref(read)
+    with FakeTensorMode():
+        play = gpu.recorded(lambda read=read: calls.append(read.shape), [floats(3)])
+    del read
+    gc.collect()
+    play()
+    assert held() is not None and len(calls) == 4 and graph.played == 1
+    del play
+    gc.collect()
+    assert held() is None

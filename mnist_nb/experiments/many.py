@@ -29,8 +29,8 @@ def group_convolutions(
     "One convolution that keeps the channels of each layer to itself."
     first: Any = layers[0]
     k = len(layers)
-    sizes = k * first.in_channels, k * first.out_channels, first.kernel_size
-    conv = nn.Conv2d(*sizes, padding=first.padding, groups=k, bias=first.bias is not None)
+    sizes, groups = (k * first.in_channels, k * first.out_channels, first.kernel_size), k * first.groups
+    conv = nn.Conv2d(*sizes, padding=first.padding, groups=groups, bias=first.bias is not None)
     for name, _ in first.named_parameters():
         setattr(conv, name, nn.Parameter(torch.cat([layer.get_parameter(name).detach() for layer in layers])))
     return conv
@@ -72,12 +72,14 @@ def group(
 ) -> DigitNet:  # takes [B, K, 28, 28], an image for each network
     "K networks as one, made from the first by replacing each layer that holds something."
     joint = cast(DigitNet, copy.deepcopy(models[0]))
-    parts: list[dict[str, Any]] = [dict(model.named_modules()) for model in models]
-    generators = [torch.Generator(joint.mean.device) for _ in models]
+    parts: list[dict[str, Any]] = [dict(model.named_modules(remove_duplicate=False)) for model in models]
+    generators, convolutions = [torch.Generator(joint.mean.device) for _ in models], {}
     for name, layer in parts[0].items():
         same, (parent, _, child) = [part[name] for part in parts], name.rpartition(".")
         if isinstance(layer, nn.Conv2d):
-            setattr(joint.get_submodule(parent), child, group_convolutions(same))
+            if layer not in convolutions:  # blocks of a variant may share one
+                convolutions[layer] = group_convolutions(same)
+            setattr(joint.get_submodule(parent), child, convolutions[layer])
         elif isinstance(layer, nn.BatchNorm2d):
             setattr(joint.get_submodule(parent), child, group_norms(same))
         elif isinstance(layer, nn.Dropout):
