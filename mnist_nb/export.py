@@ -163,7 +163,7 @@ def fold(
         raise InputError(f"only a DigitNet can be folded, not a {type(model).__name__}")
     layers = []
     for block in (part for part in model.blocks if isinstance(part, Block)):
-        norm = block.norm
+        norm: Any = block.norm
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         layers.append((block.conv.weight, scale, norm.bias - scale * norm.running_mean))
     layers.append((model.conv7.weight, torch.ones(10), torch.zeros(10)))
@@ -237,10 +237,11 @@ def unfold(
     model = DigitNet(pool_after=network.pool_after, mean=network.mean, std=network.std).eval()
     blocks, (*layers, last) = [part for part in model.blocks if isinstance(part, Block)], network.layers
     for block, (filters, scale, bias) in zip(blocks, layers):
+        norm: Any = block.norm
         block.conv.weight.copy_(torch.from_numpy(filters))
-        block.norm.weight.copy_(torch.from_numpy(scale))
-        block.norm.bias.copy_(torch.from_numpy(bias))
-        block.norm.running_var.fill_(1 - block.norm.eps)
+        norm.weight.copy_(torch.from_numpy(scale))
+        norm.bias.copy_(torch.from_numpy(bias))
+        norm.running_var.fill_(1 - norm.eps)
     model.conv7.weight.copy_(torch.from_numpy(last.filters * last.scale[:, None, None, None]))
     return model
 
