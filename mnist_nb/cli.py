@@ -20,7 +20,7 @@ import typer
 
 import mnist_nb
 from .data import FOLDS, DigitData, hold_out, load_mnist, plot_digits
-from .export import export_onnx
+from .export import export_bin, export_onnx
 from .handwriting import Prepared, Reading, load_reader, prepare, read_prepared
 from .metrics import evaluate
 from .model import load_weights, pretrained_path
@@ -170,16 +170,27 @@ def evaluate_command(
 # %% ../nbs/appendix/cli.ipynb #5112d838
 @app.command("export")
 def export_command(
-    path: Annotated[Path, typer.Argument(help="the file to write, such as model.onnx")],
+    path: Annotated[Path, typer.Argument(help="the file to write, such as model.onnx or model.bin")],
     weights: Annotated[Path | None, typer.Option(help="a .safetensors file, else the shipped one")] = None,
+    bits: Annotated[int | None, typer.Option(min=2, max=8, help="of a weight in a .bin file, else 8")] = None,
     data: DataOption = "auto",
 ):
-    "Write the network as one ONNX file that takes raw bytes, and compare it with PyTorch on the test images."
+    "Write the network as one file that takes raw bytes, and compare it with PyTorch on the test images."
+    if path.suffix not in (".onnx", ".bin"):
+        raise InputError(f"{path} does not end in .onnx or .bin: name it as in mnist-nb export model.onnx")
+    if bits and path.suffix == ".onnx":
+        raise InputError("--bits is for .bin files: the weights of an ONNX file keep their 32 bits")
     model, _ = load_weights(weights or pretrained_path())
-    digits = load(data, "cpu")
-    found = export_onnx(model, path, digits.test.images)
+    test = load(data, "cpu").test
+    if path.suffix == ".bin":
+        answers, before = export_bin(model, path, test.images, bits or 8), evaluate(model, test).right
+        right = int((answers.argmax(1) == test.labels).sum())
+        print(f"wrote {path}, {path.stat().st_size:,} bytes: weights of {bits or 8} bits, for NumPy alone")
+        print(f"{right:,} of {len(test.labels):,} test images of {test.name} right, {before:,} with 32 bits")
+        return
+    found = export_onnx(model, path, test.images)
     print(f"wrote {path}, {path.stat().st_size:,} bytes: uint8 [N, 28, 28] to logits, float32 [N, 10]")
-    print(f"the same digit as PyTorch for {found.same:,} of {found.images:,} test images of {digits.name}")
+    print(f"the same digit as PyTorch for {found.same:,} of {found.images:,} test images of {test.name}")
     print(f"largest difference between two logits: {found.largest:.1e}")
 
 # %% ../nbs/appendix/cli.ipynb #9ab6bb3b

@@ -75,6 +75,7 @@ def run_all():
         run("export", "7.onnx", *DIGITS, says="same digit as PyTorch for (297) of 297", makes="7.onnx")
     else:
         run("export", "7.onnx", *DIGITS, says="export needs [^\n]+", status=2)
+    run("export", "7.bin", *DIGITS, says=r"wrote 7.bin, ([\d,]+) bytes", least=13_000, makes="7.bin")
     bench = ("bench", *DIGITS, "--repeats", "1", "--images", "8")
     run(*bench, says=r"default, fed by torchvision, 2 workers +([\d,.]+)", least=1, makes="bench.csv")
     all_but_the_first("study.csv")
