@@ -283,7 +283,7 @@ def test_rounding_is_the_best_of_its_steps(channel, bits):
     error = np.square(whole[0].numpy() * steps[0].item() - values).sum()
     for step in np.abs(values).max() / top * np.linspace(0.3, 1, 15):
         by_hand = np.square(np.clip(np.round(values / max(step, 1e-13)), -top, top) * step - values).sum()
-        assert error <= by_hand * (1 + 1e-4) + 1e-9
+        assert error**0.5 <= by_hand**0.5 + 1e-6 * np.linalg.norm(values) + 1e-9  # float32 against float64
 
 
 @given(seed=st.integers(0, 2**31), bits=st.integers(2, 8), pool_after=st.integers(2, 5))
