@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import statistics
+import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from web import BASE, CHROMIUM, Watch, chromium, load_builder, served, violation
 
 from mnist_nb.data import center_digit, to_input
 from mnist_nb.experiments.variants import Variant
+from mnist_nb.export import export_bin, fold, pack, rounded, unfold, unpack
 from mnist_nb.handwriting import Prepared, load_reader, looks_drawn, read_digit, read_prepared
 from mnist_nb.model import (
     DigitNet,
@@ -397,6 +399,41 @@ def test_a_network_of_ones_own_answers_as_in_python_and_never_refuses(page, own,
     expect(page.locator("#back")).to_be_hidden()
     bring(page, own)  # the same file once more
     expect(which).to_have_text(re.compile("^model.safetensors is at work"))
+
+
+@pytest.mark.parametrize("bits", [2, 5, 8])
+def test_a_packed_network_answers_as_in_python(page, own, data, tmp_path, bits):
+    export_bin(load_weights(own)[0], tmp_path / "model.bin", data.test.images[:10], bits)
+    drop(page, tmp_path / "model.bin")
+    expect(page.locator("#which")).to_have_text(re.compile("^model.bin is at work"))
+    with_mouse(page, page.locator(".paper"), strokes_of(2))
+    model = unfold(unpack((tmp_path / "model.bin").read_bytes()))
+    assert (shares(page) - read_drawing(model, ink_of(page)).probabilities).abs().max() < 1e-4
+
+
+def test_damaged_packed_networks_are_refused_in_one_sentence(page, tmp_path):
+    good, which = pack(rounded(fold(load_pretrained()), 3)), page.locator("#which")
+
+    def signed(place: int, byte: int) -> bytes:  # with one byte changed, and the right checksum
+        content = good[8:place] + bytes([byte]) + good[place + 1 :]
+        return good[:4] + zlib.crc32(content).to_bytes(4, "little") + content
+
+    contents = {
+        "header only": good[:25],
+        "short": good[:-1],
+        "long": good + b"0",
+        "flipped": good[:-9] + good[-8:],
+    }
+    contents |= {"version": good[:3] + b"2" + good[4:], "bits": signed(8, 9), "pools": signed(9, 6)}
+    contents |= {"channels": signed(12, 8), "infinite": signed(26, 0x7C), "word": b"mnb"}
+    for name, content in contents.items():
+        with pytest.raises(InputError):
+            unpack(content)  # what Python refuses, the page refuses
+        (tmp_path / f"{name}.bin").write_bytes(content)
+        drop(page, tmp_path / f"{name}.bin")
+        expect(which).to_have_text(
+            re.compile(f"^{name}.bin: This is no packed network, or a damaged one: [^.]+")
+        )
 
 
 def header(text: bytes, numbers: bytes = b"") -> bytes:

@@ -2,7 +2,7 @@
 // Maps are Float32Arrays, channel by channel and row by row, as in PyTorch.
 
 const SIZES = [1, 8, 16, 16, 16, 16, 32]; // channels, before conv1 and behind each of the six blocks
-const EPSILON = 1e-5; // of batch norm
+export const EPSILON = 1e-5; // of batch norm
 const PLAIN = { // what a stored network may say of itself, as in Python, beside its dropout and where it pools
   network: "DigitNet", dropout_at: "features", pooling: "mixed", skips: true, norm: true, silu: false,
   widths: [8, 16, 16, 16, 16, 32], filters: "full", first_pool: 1,

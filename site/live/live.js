@@ -1,6 +1,7 @@
 // The live page: it fetches the shipped network, and takes another one that a visitor brings.
 
 import { BadFile, readNetwork } from "./network.js";
+import { isPacked, readPacked } from "./packed.js";
 import { makeView } from "./view.js";
 
 const SHIPPED = 
@@ -22,8 +23,9 @@ async function start() {
   }
   async function take(file) {
     try {
+      const buffer = await file.arrayBuffer();
       use(
-        readNetwork(await file.arrayBuffer()),
+        (isPacked(buffer) ? readPacked : readNetwork)(buffer),
         null,
         `${file.name} is at work. The page shows its plain probabilities, and never refuses.`,
       );
