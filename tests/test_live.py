@@ -414,8 +414,8 @@ def test_a_packed_network_answers_as_in_python(page, own, data, tmp_path, bits):
 def test_damaged_packed_networks_are_refused_in_one_sentence(page, tmp_path):
     good, which = pack(rounded(fold(load_pretrained()), 3)), page.locator("#which")
 
-    def signed(place: int, byte: int) -> bytes:  # with one byte changed, and the right checksum
-        content = good[8:place] + bytes([byte]) + good[place + 1 :]
+    def signed(place: int, *new: int) -> bytes:  # with other bytes from there on, and the right checksum
+        content = good[8:place] + bytes(new) + good[place + len(new) :]
         return good[:4] + zlib.crc32(content).to_bytes(4, "little") + content
 
     contents = {
@@ -425,7 +425,7 @@ def test_damaged_packed_networks_are_refused_in_one_sentence(page, tmp_path):
         "flipped": good[:-9] + good[-8:],
     }
     contents |= {"version": good[:3] + b"2" + good[4:], "bits": signed(8, 9), "pools": signed(9, 6)}
-    contents |= {"channels": signed(12, 8), "infinite": signed(26, 0x7C), "word": b"mnb"}
+    contents |= {"channels": signed(12, 8), "infinite": signed(25, 0, 0x7C), "word": b"mnb"}
     for name, content in contents.items():
         with pytest.raises(InputError):
             unpack(content)  # what Python refuses, the page refuses
