@@ -786,7 +786,7 @@ def test_the_results_keep_what_is_promised():
     assert abs(float(rows["test images, prepared"]["lost"])) <= 0.05
     small = rows["scikit-learn's 8x8 digits"]
     assert small["count"] == "1797" and float(small["right"]) >= 96.6
-    page, tiny = read_rows(results_path("few_pixels"))  # held out: the step is worth more than luck
+    page, tiny = read_rows(results_path("few_pixels"))  # held out: the step is worth something
     assert page["count"] == tiny["count"] == "5000" and float(tiny["right"]) >= float(page["right"]) + 0.2
     kinds = [row for row in read_rows(results_path("troubles")) if row["pipeline"] == "now"]
     for row in kinds[: len(TROUBLES)]:

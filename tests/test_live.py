@@ -422,7 +422,7 @@ def test_damaged_packed_networks_are_refused_in_one_sentence(page, tmp_path):
         "header only": good[:25],
         "short": good[:-1],
         "long": good + b"0",
-        "flipped": good[:-9] + good[-8:],
+        "flipped": good[:-1] + bytes([good[-1] ^ 1]),
     }
     contents |= {"version": good[:3] + b"2" + good[4:], "bits": signed(8, 9), "pools": signed(9, 6)}
     contents |= {"channels": signed(12, 8), "infinite": signed(25, 0, 0x7C), "word": b"mnb"}

@@ -4,7 +4,7 @@ import { BadFile, readNetwork } from "./network.js";
 import { isPacked, readPacked } from "./packed.js";
 import { makeView } from "./view.js";
 
-const SHIPPED = 
+const SHIPPED =
   "The shipped network is at work. It refuses what no pen can have drawn, and what is very strange; most letters pass.";
 const $ = (id) => document.getElementById(id);
 
