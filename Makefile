@@ -6,7 +6,7 @@ FLOORS := build/floors
 MIN_PYTHON = $(shell sed -n 's/^min_python = //p' settings.ini)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: train test site site-check lab notebooks readme floors repoint weights calibration photographs clean
+.PHONY: train test site site-check lab notebooks readme floors repoint weights calibration photographs bytes clean
 
 train: .venv/train
 	$(BIN)/mnist-nb train
@@ -48,6 +48,9 @@ weights: .venv/train
 
 calibration photographs: .venv/train
 	$(BIN)/python tools/reading.py $@
+
+bytes: .venv/train
+	$(BIN)/python tools/few.py
 
 clean:
 	rm -rf .venv build _site *.egg-info
