@@ -6,7 +6,7 @@ FLOORS := build/floors
 MIN_PYTHON = $(shell sed -n 's/^min_python = //p' settings.ini)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: train test site site-check lab notebooks readme floors repoint weights calibration photographs bytes clean
+.PHONY: train test site site-check lab notebooks readme floors repoint weights calibration photographs patience bytes clean
 
 train: .venv/train
 	$(BIN)/mnist-nb train
@@ -49,8 +49,8 @@ weights: .venv/train
 calibration photographs: .venv/train
 	$(BIN)/python tools/reading.py $@
 
-bytes: .venv/train
-	$(BIN)/python tools/few.py
+patience bytes: .venv/train
+	$(BIN)/python tools/further.py $@
 
 clean:
 	rm -rf .venv build _site *.egg-info

@@ -24,13 +24,11 @@ from mnist_nb.experiments.bytes import (
     as_bytes,
     bytes_needed,
     chosen,
-    count_anew,
     from_bytes,
     layers,
     network_rows,
     pack_few,
     round_filters,
-    study_files,
     tuned,
     unpack_few,
 )
@@ -78,24 +76,6 @@ def test_rounded_filters_are_pytorch_s_fake_quantisation_and_so_are_their_gradie
     assert torch.equal(ours, upstream)  # all of it passes
     inside = (filters / layer.steps).round().abs() <= top
     assert torch.equal(other[inside], ours[inside]) and (bits == 8 or not inside.all())
-
-
-def test_new_statistics_are_those_of_all_batches_alike():
-    model, images = round_filters(awkward(NETWORKS["2,000"]), 4), embedded_digits().train.images[:1000]
-    first, seen = model.blocks.conv1.norm, []
-    first.register_forward_hook(lambda _, inputs, out: seen.append(inputs[0]))
-    before = [p.clone() for p in model.parameters()]
-    count_anew(model, images)
-    means, variances = zip(*((x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=True)) for x in seen))
-    assert len(seen) == 4 and not any(part.training for part in model.modules())
-    assert torch.allclose(first.running_mean, torch.stack(means).mean(0), atol=1e-5)
-    assert torch.allclose(first.running_var, torch.stack(variances).mean(0), rtol=1e-4)
-    assert all(map(torch.equal, before, model.parameters()))  # nothing was learned
-    last = model.blocks.conv6.norm  # and further on, with what the first ones now give
-    inputs = []
-    last.register_forward_hook(lambda _, given, out: inputs.append(given[0]))
-    predict_logits(model, images)
-    assert torch.cat(inputs).mean((0, 2, 3)).allclose(last.running_mean, atol=0.1)
 
 
 @pytest.mark.parametrize("bits", [2, 5, 8])
@@ -201,35 +181,6 @@ def test_the_rows_of_a_network(rows):
     for row in rows[1:]:
         assert row["bytes"] == len(pack_few(round_filters(copy.deepcopy(model), row["bits"])))
     assert abs(rows[1]["accuracy"] - rows[0]["accuracy"]) < 5  # 8 bits change little
-
-
-def test_a_study_goes_on_where_it_stopped(rows, tmp_path, monkeypatch):
-    def here(*work):
-        asked.append(work[:2])
-        return [row | {"network": work[0], "seed": work[1]} for row in rows]
-
-    class Pool:
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
-
-        def submit(self, function, *work):
-            done = Future()
-            done.set_result(here(*work))
-            return done
-
-    from concurrent.futures import Future
-
-    asked, path = [], tmp_path / "bytes.csv"
-    monkeypatch.setattr("mnist_nb.experiments.bytes.process_pool", lambda workers: Pool())
-    works = [("1,000", seed, True, (3,)) for seed in (4, 5)]
-    study_files(path, works[:1], "digits")
-    study_files(path, works, "digits")
-    study_files(path, works, "digits")
-    assert asked == [("1,000", 4), ("1,000", 5)]
-    assert [row["seed"] for row in read_rows(path)] == ["4"] * len(rows) + ["5"] * len(rows)
 
 
 @pytest.mark.parametrize("file, seeds", [("bytes_choices", CHOICE_SEEDS), ("bytes", TEST_SEEDS)])

@@ -29,7 +29,16 @@ from mnist_nb.experiments import ablation
 from mnist_nb.experiments import study as module
 from mnist_nb.experiments.compare import mean_interval, paired, widened
 from mnist_nb.experiments.gpu import CohortPlan, fit_cohort, run_cohorts
-from mnist_nb.experiments.study import Plan, all_pairs, append_run, locked, missing, one_run, run_plan
+from mnist_nb.experiments.study import (
+    Plan,
+    all_pairs,
+    append_rows,
+    append_run,
+    locked,
+    missing,
+    one_run,
+    run_plan,
+)
 from mnist_nb.experiments.variants import Variant, sgd, varied
 from mnist_nb.metrics import Evaluation, evaluate
 from mnist_nb.runs import measure
@@ -545,3 +554,29 @@ def test_a_run_with_seed_17_holds_out_fold_5():
     row, _ = one_run(SHORT[0], 17, True, "digits")
     train, held = hold_out(load_mnist("digits").train, 17 % FOLDS)
     assert row["accuracy"] == measure(SHORT[0], train, held, True, 17).row["accuracy"] and row["seed"] == 17
+
+
+def two_rows(name, seed, more):
+    "In place of work whose result is several rows: named after it, and after the process that did it."
+    if seed == 13:
+        raise InputError("unlucky")
+    return [{"name": name, "seed": seed, "part": part, "process": os.getpid()} for part in ("a", more)]
+
+
+def test_works_of_several_rows_are_done_once_in_other_processes_and_go_on(tmp_path):
+    path, works = tmp_path / "some.csv", [("x", 1, "b"), ("y", 1, "b"), ("x", 2, "b")]
+    append_rows(path, two_rows, works[:2], ("name", "seed"))
+    first = read_rows(path)
+    assert {(row["name"], row["seed"], row["part"]) for row in first} == {
+        (name, "1", part) for name in "xy" for part in "ab"
+    }
+    assert str(os.getpid()) not in {row["process"] for row in first} and len(first) == 4
+    with pytest.raises(InputError, match="unlucky"):
+        append_rows(path, two_rows, [*works, ("x", 13, "b")], ("name", "seed"))
+    append_rows(path, two_rows, works, ("name", "seed"))
+    rows = read_rows(path)
+    assert rows[:4] == first and [(r["name"], r["seed"], r["part"]) for r in rows[4:]] == [
+        ("x", "2", "a"), ("x", "2", "b")
+    ]  # fmt: skip
+    with locked(path), pytest.raises(InputError, match="another study is writing"):
+        append_rows(path, two_rows, works, ("name", "seed"))

@@ -1,0 +1,101 @@
+"""Patience: batch norm's statistics counted anew, the rows of a network, and complete results."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from mnist_nb import PRESETS, load_pretrained
+from mnist_nb.data import embedded_digits, hold_out, to_input
+from mnist_nb.experiments import patience
+from mnist_nb.experiments.patience import (
+    CHOICE_SEEDS,
+    EPOCHS,
+    TEST_SEEDS,
+    count_anew,
+    patience_rows,
+    patient,
+)
+from mnist_nb.metrics import evaluate
+from mnist_nb.model import predict_logits
+from mnist_nb.runs import measure
+from mnist_nb.support import read_rows, results_path
+from mnist_nb.train import changed
+
+SHORT = changed(PRESETS["default"], ["epochs=1", "batch_size=100"])
+
+
+def test_new_statistics_are_those_of_all_batches_alike():
+    model, images = load_pretrained(), embedded_digits().train.images[:1000]
+    first, seen = model.blocks.conv1.norm, []
+    first.register_forward_hook(lambda _, inputs, out: seen.append(inputs[0]))
+    before = [p.clone() for p in model.parameters()]
+    count_anew(model, map(to_input, images.split(250)))
+    means, variances = zip(*((x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=True)) for x in seen))
+    assert len(seen) == 4 and not any(part.training for part in model.modules())
+    assert torch.allclose(
+        first.running_mean, torch.stack(means).mean(0), rtol=1e-3
+    )  # 49,000 numbers added in float32
+    assert torch.allclose(first.running_var, torch.stack(variances).mean(0), rtol=1e-3)
+    assert all(map(torch.equal, before, model.parameters()))  # nothing was learned
+    last = model.blocks.conv6.norm  # and further on, with what the first ones now give
+    inputs = []
+    last.register_forward_hook(lambda _, given, out: inputs.append(given[0]))
+    predict_logits(model, images)
+    assert torch.cat(inputs).mean((0, 2, 3)).allclose(last.running_mean, atol=0.1)
+
+
+def test_pytorch_counts_the_same_statistics():
+    model, other = load_pretrained(), load_pretrained()
+    batches = list(map(to_input, embedded_digits().train.images[:1000].split(250)))
+    count_anew(model, batches)
+    torch.optim.swa_utils.update_bn(batches, other)
+    ours, theirs = model.state_dict(), other.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    kept = load_pretrained().state_dict()
+    moved = [key for key in ours if not torch.equal(ours[key], kept[key])]
+    assert moved and all(key.rpartition(".")[2] in BUFFERS for key in moved)
+
+
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def test_rows_are_one_network_with_three_kinds_of_statistics(monkeypatch):
+    monkeypatch.setattr(patience, "patient", lambda network, epochs: SHORT)
+    running, augmented, plain = patience_rows("DigitNet", 1, 17, True, "digits")
+    assert [row["statistics"] for row in (running, augmented, plain)] == ["running", "augmented", "plain"]
+    train, held = hold_out(embedded_digits().train, 5)
+    model, _, row, _ = measure(SHORT, train, held, True, 17)
+    assert running["accuracy"] == row["accuracy"] and running["train_accuracy"] == row["train_accuracy"]
+    count_anew(model, [to_input(batch) for batch in train.images[:6000].split(250)])
+    assert plain["accuracy"] == round(evaluate(model, held).accuracy, 4)
+    assert plain["train_accuracy"] == round(evaluate(model, train).accuracy, 4)
+    same = running.keys() - {"statistics", "accuracy", "train_accuracy"}
+    assert all(row[key] == running[key] for row in (augmented, plain) for key in same)
+
+
+def test_only_the_number_of_epochs_is_changed():
+    for network, numbers in EPOCHS.items():
+        recipes = [patient(network, n) for n in numbers]
+        assert [recipe.epochs for recipe in recipes] == list(numbers)
+        bare = [
+            {key: value for key, value in vars(r).items() if key not in ("name", "epochs")} for r in recipes
+        ]
+        assert all(fields == bare[0] for fields in bare)
+    assert vars(patient("DigitNet", 10)) == vars(PRESETS["default"]) | {"name": "default epochs=10"}
+
+
+@pytest.mark.parametrize("file, seeds", [("patience_folds", CHOICE_SEEDS), ("patience", TEST_SEEDS)])
+def test_the_results_are_complete(file, seeds):
+    rows, valid = read_rows(results_path(file)), file == "patience_folds"
+    numbers = {network: (10,) if valid else EPOCHS[network] for network in EPOCHS}
+    wanted = [
+        (network, patient(network, n).name, str(n), str(seed), statistics)
+        for network in EPOCHS for n in numbers[network] for seed in seeds
+        for statistics in ("running", "augmented", "plain")
+    ]  # fmt: skip
+    columns = ("network", "recipe", "epochs", "seed", "statistics")
+    assert Counter(tuple(row[column] for column in columns) for row in rows) == Counter(wanted)
+    assert {row["scored_on"] for row in rows} == {"valid" if valid else "test"}
+    assert {(row["data"], row["images"]) for row in rows} == {("mnist", "55000" if valid else "60000")}
+    assert all(row["hardware"] and row["versions"] and "dirty" not in row["commit"] for row in rows)
