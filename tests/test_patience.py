@@ -9,6 +9,7 @@ import torch
 from mnist_nb import PRESETS, load_pretrained
 from mnist_nb.data import embedded_digits, hold_out, to_input
 from mnist_nb.experiments import patience
+from mnist_nb.experiments.frontier import winner
 from mnist_nb.experiments.patience import (
     CHOICE_SEEDS,
     EPOCHS,
@@ -24,7 +25,7 @@ from mnist_nb.support import read_rows, results_path
 from mnist_nb.train import changed
 
 STATISTICS = ("running", "augmented", "plain", "plain first")
-SHORT = changed(PRESETS["default"], ["epochs=1", "batch_size=100"])
+SHORT = [changed(recipe, ["epochs=1", "batch_size=100"]) for recipe in (PRESETS["default"], winner(1000))]
 
 
 def test_new_statistics_are_those_of_all_batches_alike():
@@ -62,12 +63,13 @@ def test_pytorch_counts_the_same_statistics():
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def test_rows_are_one_network_with_four_kinds_of_statistics(monkeypatch):
-    monkeypatch.setattr(patience, "patient", lambda network, epochs: SHORT)
-    rows = {row["statistics"]: row for row in patience_rows("DigitNet", 1, 17, True, "digits")}
+@pytest.mark.parametrize("recipe", SHORT, ids=["DigitNet", "1,000"])
+def test_rows_are_one_network_with_four_kinds_of_statistics(recipe, monkeypatch):
+    monkeypatch.setattr(patience, "patient", lambda network, epochs: recipe)
+    rows = {row["statistics"]: row for row in patience_rows(recipe.name, 1, 17, True, "digits")}
     assert tuple(rows) == STATISTICS
     train, held = hold_out(embedded_digits().train, 5)
-    model, _, row, _ = measure(SHORT, train, held, True, 17)
+    model, _, row, _ = measure(recipe, train, held, True, 17)
     plain = [to_input(batch) for batch in train.images[:6000].split(250)]
     first, counted = copy.deepcopy(model), count_anew(copy.deepcopy(model), plain)
     for name in ("running_mean", "running_var"):

@@ -66,7 +66,7 @@ def patience_rows(
     model, _, row, _ = measure(recipe, train, scored, valid, seed)
     plain = [to_input(batch) for batch in train.images[:COUNTED].split(250)]
     draws = torch.Generator().manual_seed(seed)
-    augmented = [recipe.augment(batch, epochs, draws) for batch in plain]
+    augmented = [recipe.augment(batch, 0, draws) for batch in plain]
     models = {
         "augmented": count_anew(copy.deepcopy(model), augmented),
         "plain": count_anew(copy.deepcopy(model), plain),
