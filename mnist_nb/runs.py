@@ -139,7 +139,7 @@ def measure(
     resume: bool = False,  # go on from the checkpoint, where there is one
     progress: bool = False,  # draw a bar
 ) -> Measured:
-    "Fit a recipe and score it once, after its last epoch: the only way in which a figure is made here."
+    "Fit a recipe and score it once, after its last epoch: so every run of `train` and `study` is made."
     run = start_run(recipe, train, seed)
     if resume and checkpoint and (checkpoint.exists() or previous(checkpoint).exists()):
         load_checkpoint(run, checkpoint)

@@ -77,6 +77,10 @@ def test_repoint_moves_every_link(tmp_path):
     text = (copy / "README.md").read_text(encoding="utf-8")
     assert not kept and "github.com/ada/digits" in text and "https://ada.github.io/digits/book/" in text
     assert "user = ada" in (copy / "settings.ini").read_text()
+    index = (copy / "mnist_nb" / "_modidx.py").read_text(encoding="utf-8")
+    build = "from nbdev.doclinks import _build_modidx; _build_modidx()"
+    subprocess.run([sys.executable, "-c", build], cwd=copy, check=True)
+    assert (copy / "mnist_nb" / "_modidx.py").read_text(encoding="utf-8") == index and "ada" in index
 
 
 def test_repoint_refuses_nonsense():

@@ -60,6 +60,7 @@ def render() -> str:
         "low": 100 * interval.low, "high": 100 * interval.high,
         "recipe": "\n".join(f"| {name} | {value} |" for name, value in recipe.items() if name != "name"),
         "sklearn": float(pictures["scikit-learn's 8x8 digits"]["right"]),
+        "sklearn_refused": float(pictures["scikit-learn's 8x8 digits"]["refused"]),
         "count": int(photographs["count"]), "clean": float(photographs["clean"]),
         "before": float(calibration["error_before"]), "after": float(calibration["error_after"]),
         "kinds": len(kinds), "least": min(given[:-1]), "most": max(wrong), "second": given[-1],

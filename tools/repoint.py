@@ -12,7 +12,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 def files() -> list[Path]:
     "Everything that may hold a link to the repository."
     notebooks = [p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts]
-    texts = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff"]
+    texts = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "mnist_nb/_modidx.py"]
     return [*(ROOT / name for name in texts), *notebooks]
 
 
@@ -27,6 +27,8 @@ def main():
     for file in files():
         text = file.read_text(encoding="utf-8").replace(f"{old_user}/{old_repo}", f"{user}/{repo}")
         text = text.replace(f"{old_user}.github.io/{old_repo}", f"{user}.github.io/{repo}")
+        text = text.replace(f"{old_user}.github.io'", f"{user}.github.io'")  # in nbdev's index, on two lines
+        text = text.replace(f"'/{old_repo}'", f"'/{repo}'")
         file.write_text(text, encoding="utf-8")
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"^user = .*$", f"user = {user}", text, flags=re.M)
