@@ -47,7 +47,7 @@ def plot_digits(
         axes.axis("off")
         if i < len(images):
             axes.imshow(images[i].cpu(), cmap="gray", vmin=0, vmax=white)
-            axes.set_title(titles[i] if titles else "", fontsize=8)
+            axes.set_title(titles[i] if titles else "", fontsize=8, parse_math=False)
     return figure
 
 # %% ../nbs/00_data.ipynb #e0b18e2a
@@ -175,7 +175,12 @@ def data_folder(
     path = Path(folder or os.environ.get("MNIST_NB_DATA") or cache)
     if str(path).startswith("~"):
         home()  # makes one for a user who has none
-    return path.expanduser()
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: nobody here has that home, name another folder in $MNIST_NB_DATA"
+        ) from error
 
 # %% ../nbs/00_data.ipynb #30ec1180
 def unpacked(

@@ -11,6 +11,7 @@ __all__ = ['InputError', 'expect', 'only_plain', 'choose_device', 'whole_file', 
 import atexit
 import base64
 import csv
+import errno
 import io
 import os
 import shutil
@@ -107,6 +108,8 @@ def check_room(
 ):
     "An `OSError` that names it now, where a file of a million bytes could not be written later."
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "there is a folder or a device of that name", str(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as file:
@@ -122,15 +125,20 @@ def read_rows(
     "The rows of a CSV, as text."
     if not Path(path).exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no table in text: name another file") from error
 
 
 def write_rows(
     path: str | Path,  # appears whole or not at all
     rows: list[dict],  # all with the same keys
 ):
-    "Write a CSV with a header."
+    "Write a CSV with a header; an `InputError` where the rows have not the same keys."
+    if any(row.keys() != rows[0].keys() for row in rows):
+        raise InputError(f"{path} has other columns than the new rows: name another file")
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

@@ -99,7 +99,7 @@ def check_ranges(
         if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
             raise InputError(f"{name} takes a value of type {kind.__name__}, not {value!r}")
         if not lowest <= value <= highest:
-            raise InputError(f"{name} must be from {lowest:g} to {highest:g}, not {value:g}")
+            raise InputError(f"{name} must be from {lowest:g} to {highest:g}, not {value}")
 
 # %% ../nbs/04_train.ipynb #2620f73d
 PRESETS = {

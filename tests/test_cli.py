@@ -10,8 +10,8 @@ import pytest
 from conftest import is_one_sentence, same_bits
 from warm import MAIN
 
-from mnist_nb import PRESETS
-from mnist_nb.model import load_weights
+from mnist_nb import PRESETS, load_pretrained
+from mnist_nb.model import load_weights, save_weights
 from mnist_nb.train import as_recipe, changed, read_recipe
 
 POISONED = """
@@ -90,12 +90,16 @@ MISTAKES = {
     "unknown data": ["train", "--data", "letters"],
     "unknown device": ["train", "--data", "digits", "--device", "abacus"],
     "no epochs": ["train", "--data", "digits", "--epochs", "0"],
+    "very many epochs": ["train", "--data", "digits", "--epochs", "9" * 400],
     "negative epochs": ["train", "--data", "digits", "--epochs", "-3"],
     "negative seed": ["train", "--data", "digits", "--seed", "-1"],
     "large seed": ["train", "--data", "digits", "--seed", str(2**63)],
     "unknown option": ["train", "--speed", "high"],
     "nothing to resume": ["train", "--data", "digits", "--out", "empty", "--resume"],
     "no weights": ["evaluate", "nowhere.safetensors", "--data", "digits"],
+    "a folder as a table": ["bench", "--data", "digits", "--out", "."],
+    "a folder as a model": ["export", "folder.bin", "--data", "digits"],
+    "a picture as results": ["study", "presets", "--out", "picture.csv"],
     "unknown plan": ["study", "fishing"],
     "a plan of MNIST's with other data": ["study", "presets", "--data", "digits"],
     "calibrate is no command": ["calibrate"],
@@ -105,6 +109,8 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_sentence_and_status_2(run, tmp_path, name):
+    (tmp_path / "folder.bin").mkdir()
+    (tmp_path / "picture.csv").write_bytes(b"\x89PNG\xff")
     done = run(*MISTAKES[name])
     assert is_one_sentence(done) and len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -116,6 +122,23 @@ def test_an_existing_run_is_not_overwritten(run, tmp_path):
     done = run("train", "--data", "digits", "--epochs", "1", "--out", "run")
     assert done.returncode == 2 and "--resume" in done.stderr
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["precious.txt"]
+
+
+def test_a_run_is_resumed_by_its_own_recipe_only(run, tmp_path):
+    words = ["train", "--data", "digits", "--out", "run"]
+    assert run(*words, "--epochs", "1").returncode == 0
+    for checkpoint in (tmp_path / "run").glob("*.pt"):
+        checkpoint.unlink()  # as if it had been killed in its first epoch
+    done = run(*words, "--epochs", "2", "--resume")
+    assert is_one_sentence(done, "another recipe")
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["epochs"] == 1
+    assert run(*words, "--epochs", "1", "--resume").returncode == 0
+
+
+def test_an_accuracy_of_another_kind_is_left_unsaid(run, tmp_path):
+    save_weights(load_pretrained(), tmp_path / "mine.safetensors", {"accuracy": 99.5})
+    done = run("evaluate", "mine.safetensors", "--data", "digits")
+    assert done.returncode == 0 and "recorded" not in done.stdout
 
 
 def test_a_stray_temporary_file_does_not_block_a_folder(run, tmp_path):

@@ -161,6 +161,7 @@ TROUBLES = {
     "a file that is a folder": "os.makedirs('d/MNIST/raw/train-images-idx3-ubyte.gz/x', exist_ok=True)\n"
     "os.environ['MNIST_NB_DATA'] = 'd'",
     "no home": "del os.environ['HOME']\ndef nobody(number): raise KeyError(number)\npwd.getpwuid = nobody",
+    "the home of somebody who is not there": "os.environ['MNIST_NB_DATA'] = '~nobody-of-that-name/mnist'",
     "a home that is a file": "open('file', 'w').close(); os.environ['HOME'] = os.path.abspath('file')",
 }
 

@@ -727,6 +727,13 @@ def test_one_bad_file_among_a_hundred(run, tmp_path, seven):
     assert lines[2].endswith("not read")
 
 
+def test_a_name_that_no_system_takes_costs_no_other_and_one_of_mathematics_is_drawn(run, tmp_path, seven):
+    Image.fromarray(seven).save(tmp_path / "a$_$.png")
+    done = run("predict", "a$_$.png", "a" * 300 + ".png", "--show", "seen.png")
+    assert is_one_sentence(done, "cannot be read", "name too long") and " 7 " in done.stdout
+    assert Image.open(tmp_path / "seen.png").width > 50
+
+
 MISTAKES = {
     "no file": ["predict"],
     "missing": ["predict", "a.png"],

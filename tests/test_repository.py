@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, is_one_sentence
 
 sys.path.insert(0, str(ROOT / "tools"))
 import card
@@ -101,7 +101,7 @@ READING, NOTEBOOKS = (
 )
 def test_the_tool_that_reads_pictures_refuses_nonsense(run, words):
     done = run(*words, script=READING)
-    assert done.returncode != 0 and done.stderr.startswith("usage:") and "Traceback" not in done.stderr
+    assert is_one_sentence(done, "name one")
 
 
 def test_the_tool_that_calibrates_refuses_weights_of_another_run(mnist, run):
@@ -310,3 +310,10 @@ def test_no_data_set_is_committed():
         pytest.skip("not a git checkout")
     names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
     assert len(names) > 30 and not [name for name in names if "ubyte" in name or name.endswith(".gz")]
+
+
+@pytest.mark.parametrize("words", [["further.py", "nonsense"], ["gpu.py"]])
+def test_the_tools_of_studies_refuse_nonsense(words):
+    command = [sys.executable, ROOT / "tools" / words[0], *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert is_one_sentence(done, "name") and not done.stdout

@@ -122,5 +122,6 @@ def test_the_untuned_step_is_what_it_says(digits):
 
 def test_without_a_compiler_there_is_one_sentence(digits, monkeypatch):
     monkeypatch.setattr(bench.shutil, "which", lambda name: None)
+    monkeypatch.setattr(bench, "tables", lambda *_: pytest.fail("measured before it was refused"))
     with pytest.raises(InputError, match="C\\+\\+ compiler"):
-        bench.compile_works(digits.train, 8)
+        bench.run_bench(digits, 1, 8, with_compile=True)

@@ -162,9 +162,7 @@ def test_what_is_there_is_kept_to_the_byte_and_not_made_again(half):
 
     rows = read_rows(half)
     plan = Plan(PLAN.runs, valid=True)
-    with pytest.raises(
-        ValueError, match="fields"
-    ):  # canned rows have fewer columns: nothing of them may come into the file
+    with pytest.raises(InputError, match="other columns"):  # of canned rows nothing may come into the file
         run_plan(plan, half, "digits", Asked())
     assert asked == PLAN.runs[4:] and half.read_bytes() == before
     run_plan(Plan(PLAN.runs[:4], True), half, "digits", executor=None)  # nothing to do: no process, no lock
@@ -398,6 +396,20 @@ def test_what_starts_without_interrupts_inherits_a_mask_where_there_are_masks(mo
         pass
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux what a process ignores")
+def test_every_worker_leaves_ctrl_c_to_its_parent():
+    def ignored(worker):
+        (mask,) = re.findall(r"^SigIgn:\s*(\w+)$", Path(f"/proc/{worker.pid}/status").read_text(), re.M)
+        return int(mask, 16) >> (signal.SIGINT - 1) & 1
+
+    others = set(multiprocessing.active_children())
+    with module.process_pool(2) as pool:
+        workers = set(multiprocessing.active_children()) - others
+        assert len(workers) == 2
+        until(lambda: all(map(ignored, workers)), "two that ignore it")
+        assert pool.submit(max, 1, 2).result() == 2
+
+
 def test_a_killed_worker_process_is_one_sentence_and_threads_can_finish(undisturbed, half):
     def kill():
         until(lambda: half.stat().st_mtime_ns != before, "a row")
@@ -463,6 +475,8 @@ def test_cohorts_are_made_once_each_and_scored_as_anything_else_is(tmp_path, dig
     run_cohorts(plan, path, digits)
     before, rows = path.read_bytes(), read_rows(path)
     run_cohorts(plan, path, digits)
+    with locked(path), pytest.raises(InputError, match="another study is writing"):
+        run_cohorts(plan, path, digits)
     assert path.read_bytes() == before and [row["networks"] for row in rows] == ["2", "2", "1"]
     parts = [hold_out(digits.train, fold) for fold in (1, 2)]
     models = fit_cohort(recipe, [train for train, _ in parts], [1, 2]).models
@@ -571,10 +585,11 @@ def test_works_of_several_rows_are_done_once_in_other_processes_and_go_on(tmp_pa
         (name, "1", part) for name in "xy" for part in "ab"
     }
     assert str(os.getpid()) not in {row["process"] for row in first} and len(first) == 4
-    with pytest.raises(InputError, match="unlucky"):
-        append_rows(path, two_rows, [*works, ("x", 13, "b")], ("name", "seed"))
+    with pytest.raises(InputError, match=r"1 of 2 failed, .*: x, 13 \(unlucky\)"):
+        append_rows(path, two_rows, [("x", 13, "b"), *works], ("name", "seed"))
+    rows, after = read_rows(path), path.read_bytes()
     append_rows(path, two_rows, works, ("name", "seed"))
-    rows = read_rows(path)
+    assert path.read_bytes() == after
     assert rows[:4] == first and [(r["name"], r["seed"], r["part"]) for r in rows[4:]] == [
         ("x", "2", "a"), ("x", "2", "b")
     ]  # fmt: skip

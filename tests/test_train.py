@@ -40,7 +40,7 @@ from mnist_nb.experiments.variants import (
     varied,
 )
 from mnist_nb.model import load_weights, predict_logits, save_weights
-from mnist_nb.runs import measure
+from mnist_nb.runs import measure, read_state
 from mnist_nb.support import InputError
 from mnist_nb.train import (
     PLAIN_RECIPE,
@@ -267,7 +267,7 @@ def test_a_run_for_the_test_images_reads_them_only_after_its_last_epoch(little, 
     path = tmp_path / "checkpoint.pt"
     with pytest.raises(TypeError, match="images"):
         measure(changed(DEFAULT, ["epochs=2"]), little.train, POISON, False, 0, path)
-    history = torch.load(path, weights_only=True)["history"]
+    history = read_state(path, torch.device("cpu"))["history"]
     assert [row["epoch"] for row in history] == [1, 2] and "valid_accuracy" not in history[0]
 
 
@@ -666,9 +666,15 @@ def test_a_variant_that_changes_nothing_is_stored_as_the_recipe_whose_bits_it_ha
 def test_a_truncated_checkpoint_is_refused(little, tmp_path):
     path = tmp_path / "checkpoint.pt"
     measure(ONE, little.train, little.test, False, 0, path)
-    path.write_bytes(path.read_bytes()[:-1000])
+    whole = path.read_bytes()
+    flips = [whole[:i] + bytes([whole[i] ^ 1 << i % 8]) + whole[i + 1 :] for i in range(0, len(whole), 997)]
+    for broken in (whole[:-1000], b"", b"G" * 40, *flips):
+        path.write_bytes(broken)
+        assert read_state(path, torch.device("cpu")) is None
     with pytest.raises(InputError, match="damaged"):
         measure(ONE, little.train, little.test, False, 0, path, resume=True)
+    path.write_bytes(whole)
+    assert read_state(path, torch.device("cpu"))["history"]
 
 
 # Augmentation

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from mnist_nb.cli import in_a_sentence
 from mnist_nb.data import load_mnist
 from mnist_nb.experiments.reading import (
     calibrate,
@@ -58,12 +59,10 @@ def photographs():
 def main():
     commands = {"calibration": calibration, "photographs": photographs}
     words = sys.argv[1:]
-    if words[:1] not in ([name] for name in commands) or len(words) > (2 if words[0] == "calibration" else 1):
-        sys.exit("usage: python tools/reading.py calibration [WEIGHTS], or photographs")
-    try:
+    with in_a_sentence("the same command starts anew"):
+        if words[:1] not in ([name] for name in commands) or len(words) > 1 + (words[0] == "calibration"):
+            raise InputError("name one: python tools/reading.py calibration [WEIGHTS], or photographs")
         commands[words[0]](*words[1:])
-    except InputError as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

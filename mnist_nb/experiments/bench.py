@@ -42,7 +42,7 @@ from mnist_nb.experiments.speed import (
     write_idx,
 )
 from ..model import DigitNet
-from ..runs import machine
+from ..runs import machine, peak_memory
 from ..support import InputError
 from ..train import PRESETS, Recipe, Run, start_run
 
@@ -204,8 +204,6 @@ def compile_works(
     images: int,  # at least, in each piece of work
 ) -> tuple[dict[str, Work], dict[str, list[float]]]:  # and the seconds of the first steps
     "The step of `default`, plain and through `torch.compile` (needs a C++ compiler; CUDA graphs on a GPU)."
-    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
-        raise InputError("torch.compile needs a C++ compiler, and there is none: leave --compile out")
     default = PRESETS["default"]
     run = start_run(default, train)
     run.model.compile(mode="reduce-overhead" if run.train.images.is_cuda else "default")
@@ -383,7 +381,9 @@ def run_bench(
     images: int = 3840,  # at least, in each piece of work
     with_compile: bool = False,  # also `torch.compile`, whose warm-up takes a while
 ) -> list[dict]:  # a row for each figure
-    "Measure everything that the chapter on speed speaks of."
+    "Measure everything that the chapter on speed speaks of; an `InputError` where a compiler is missing."
+    if with_compile and not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        raise InputError("torch.compile needs a C++ compiler, and there is none: leave --compile out")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         write_idx(data.train, Path(folder))
@@ -396,7 +396,7 @@ def run_bench(
         )
     rows += rows_of("latency of one image", latencies(data.test), "ms")
     rows += rows_of("epoch of fast, by images", scaling(data.train), "s")
-    if not data.train.images.is_cuda:
+    if not data.train.images.is_cuda and peak_memory() != "unknown":
         memory = {"training fast, a fresh process": [memory_of_training("fast", data.name)]}
         rows += rows_of("peak memory", memory, "GB")
     facts = {"data": data.name} | machine(data.train.images.device)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from ..data import FOLDS, DigitData, LabelledImages, hold_out, to_input
 from .ablation import ablated
 from .many import group, ungroup
+from .study import locked
 from .variants import Averaged, muon, sgd, varied
 from ..model import DigitNet, count_parameters, predict_logits
 from ..runs import machine
@@ -411,13 +412,14 @@ def run_cohorts(
 ):
     "Make the runs that a results file lacks."
     start = time.perf_counter()
-    for recipe, seeds in missing_cohorts(plan, path):
-        if time.perf_counter() - start > seconds:
-            return
-        rows = cohort_rows(recipe, seeds, data, plan.valid)
-        write_rows(path, read_rows(path) + rows)
-        mean = sum(row["accuracy"] for row in rows) / len(rows)
-        print(f"{recipe.name}: {len(rows)} seeds, mean {mean:.3f}%, {rows[0]['seconds']:.1f} s", flush=True)
+    with locked(path):
+        for recipe, seeds in missing_cohorts(plan, path):
+            if time.perf_counter() - start > seconds:
+                return
+            rows = cohort_rows(recipe, seeds, data, plan.valid)
+            write_rows(path, read_rows(path) + rows)
+            mean, took = sum(row["accuracy"] for row in rows) / len(rows), rows[0]["seconds"]
+            print(f"{recipe.name}: {len(rows)} seeds, mean {mean:.3f}%, {took:.1f} s", flush=True)
 
 # %% ../../nbs/experiments/10_gpu.ipynb #b1937a8b
 QUICK = replace(PRESETS["fast"], name="quick_gpu", epochs=8, batch_size=500, max_lr=0.03)

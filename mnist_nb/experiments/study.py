@@ -165,12 +165,13 @@ def locked(
 def end_with_parent(
     pipe: Connection,  # nothing is ever sent through it
 ):
-    "A worker's first act: a thread that ends its process as soon as the pipe's other end is closed."
+    "A worker's first acts: leave Ctrl-C to its parent, and end when the pipe's other end is closed."
 
     def watch():
         pipe.poll(None)
         os._exit(1)
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     tqdm.set_lock(threading.RLock())  # a semaphore of the system would outlive this process
     threading.Thread(target=watch, daemon=True).start()
 
@@ -197,8 +198,9 @@ def process_pool(
     theirs, ours = spawn.Pipe(duplex=False)
     with theirs, ours, ProcessPoolExecutor(workers, spawn, end_with_parent, (theirs,)) as pool:
         try:
-            with without_interrupts():  # Ctrl-C is for this process
-                pool.submit(int)  # any task starts them all
+            with without_interrupts():  # so that none is told of Ctrl-C before it can ignore it
+                for _ in range(workers):
+                    pool.submit(int)  # each starts one
             yield pool
         except BrokenExecutor as error:
             reason = "a worker process was killed, or ran out of memory"
@@ -313,7 +315,13 @@ def append_rows(
         done = {tuple(row[column] for column in by) for row in read_rows(path)}
         left = [work for work in works if tuple(map(str, work[: len(by)])) not in done]
         with process_pool(min(os.cpu_count() or 1, max(len(left), 1))) as pool:
-            for future in as_completed([pool.submit(make, *work) for work in left]):
-                rows = future.result()
-                write_rows(path, read_rows(path) + rows)
-                print_line(f"{', '.join(str(rows[0][column]) for column in by)}: {len(rows)} rows")
+            futures, failed = {pool.submit(make, *work): work[: len(by)] for work in left}, []
+            for future in as_completed(futures):
+                name, error = ", ".join(map(str, futures[future])), future.exception()
+                if isinstance(error, InputError):
+                    failed.append(f"{name} ({error})")
+                    continue
+                write_rows(path, read_rows(path) + future.result())
+                print_line(f"{name}: {len(future.result())} rows")
+    if failed:
+        raise InputError(f"{len(failed)} of {len(left)} failed, {path} keeps the others: {'; '.join(failed)}")
