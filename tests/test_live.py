@@ -397,6 +397,8 @@ def test_a_network_of_ones_own_answers_as_in_python_and_never_refuses(page, own,
     expect(which).to_have_text(re.compile("^The shipped network is at work. It refuses"))
     says(page, re.compile("^Refuses"))
     expect(page.locator("#back")).to_be_hidden()
+    expect(page.locator("#file")).to_be_focused()
+    assert page.locator("#file").input_value() == ""  # it names no network that is gone
     bring(page, own)  # the same file once more
     expect(which).to_have_text(re.compile("^model.safetensors is at work"))
 
@@ -409,6 +411,24 @@ def test_a_packed_network_answers_as_in_python(page, own, data, tmp_path, bits):
     with_mouse(page, page.locator(".paper"), strokes_of(2))
     model = unfold(unpack((tmp_path / "model.bin").read_bytes()))
     assert (shares(page) - read_drawing(model, ink_of(page)).probabilities).abs().max() < 1e-4
+
+
+def test_the_sums_of_a_packed_network_have_the_size_of_those_before_rounding(page, data, tmp_path):
+    def numbers(model):
+        page.get_by_role("button", name="conv3, map 4", exact=True).click()
+        title, text = page.locator(".detail h3").inner_text(), page.locator(".sentence").inner_text()
+        return title, [float(n.replace("−", "-")) for n in re.findall(r"−?\d+\.\d\d", text)]
+
+    model = load_pretrained()
+    export_bin(model, tmp_path / "model.bin", data.test.images[:10], 8)
+    title, before = numbers(model)
+    drop(page, tmp_path / "model.bin")
+    expect(page.locator("#which")).to_have_text(re.compile("^model.bin is at work"))
+    again, after = numbers(model)
+    (total, again_total, scale, shift, normed), (_, _, old_scale, _, old_normed) = after[:5], before[:5]
+    assert title == again and total == again_total and abs(scale) == 1
+    assert total * scale + shift == pytest.approx(normed, abs=0.02)
+    assert normed == pytest.approx(old_normed, abs=0.3) and abs(old_scale) > 0.05
 
 
 def test_damaged_packed_networks_are_refused_in_one_sentence(page, tmp_path):
@@ -462,6 +482,17 @@ def bad_files(folder: Path) -> list[Path]:
     for name, content in contents.items():
         (folder / f"{name}.safetensors").write_bytes(content)
     return sorted(folder.iterdir())
+
+
+def test_a_file_whose_numbers_look_right_but_give_no_answer_is_refused(page, tmp_path):
+    model, which = load_pretrained(), page.locator("#which")
+    model.blocks.conv1.norm.running_var[0] *= -1  # a single bit
+    save_weights(model, tmp_path / "flipped.safetensors", {})
+    drop(page, tmp_path / "flipped.safetensors")
+    expect(which).to_have_text("flipped.safetensors: This file gives no finite answer: it may be damaged.")
+    expect(page.locator("#back")).to_be_hidden()
+    page.get_by_role("button", name="Draw a 6").click()
+    says(page, re.compile("^Reads 6"))
 
 
 def facts_of(weights: bytes) -> str:
@@ -521,8 +552,8 @@ def test_everything_can_be_done_by_keys_alone(page, own):
         keyboard.press(key)
     says(page, re.compile("^Reads 1"))
     press_until(page, "Tab", "[aria-label='conv1, map 0']")
-    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "Enter"):
-        keyboard.press(key)
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "Control+ArrowRight", "Enter"):
+        keyboard.press(key)  # with Control it is the browser's own
     expect(title).to_have_text(re.compile("^conv1, map 3, row"))
     row, column = map(int, re.findall(r"\d+", title.inner_text())[2:])
     press_until(page, "Tab", ".enlarged")
@@ -539,6 +570,28 @@ def test_everything_can_be_done_by_keys_alone(page, own):
     press_until(page, "Tab", "#back")
     keyboard.press("Enter")
     expect(page.locator("#which")).to_contain_text("shipped network is at work")
+    expect(page.locator("#file")).to_be_focused()
+
+
+def test_a_key_draws_no_line_into_a_stroke_of_the_mouse(page):
+    paper = page.locator(".paper")
+    page.get_by_role("button", name="Clear").click()
+    box = paper.bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 40, box["y"] + 80, steps=3)
+    before = ink_of(page)
+    paper.press("ArrowLeft")
+    page.mouse.move(box["x"] + 40, box["y"] + 81)
+    assert (ink_of(page)[:, 60:] == 0).all() and (before > 0).any()
+    page.mouse.up()
+
+
+def test_an_empty_pad_is_spoken_of_in_whole_sentences(page):
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="conv4, map 3", exact=True).click()
+    said = page.locator(".mnist-view > [role=status]")
+    expect(said).to_have_text("Draw something, and its sums are here.")
 
 
 def test_those_who_hear_the_page_are_told_when_the_pen_is_up(page):
@@ -599,4 +652,11 @@ def test_a_page_that_misses_its_weights_says_so(browser, folder, tmp_path):
         page = browser.new_page()
         page.goto(address)
         expect(page.locator("main")).to_contain_text("The network cannot be loaded")
+        expect(page.locator("#file")).to_be_disabled()
+        (tmp_path / "live" / "maps.js").write_text("let a = ;")  # as what an old browser cannot read
+        page.goto(address)
+        expect(page.get_by_role("alert")).to_contain_text("The network cannot be loaded")
+        (tmp_path / "live" / "maps.js").unlink()
+        page.goto(address)
+        expect(page.get_by_role("alert")).to_contain_text("The network cannot be loaded")
         page.close()

@@ -83,8 +83,9 @@ function makeEnlarged(parent, label, side, choose) {
   }
   canvas.addEventListener("pointermove", (event) => choose(at(event), false));
   canvas.addEventListener("pointerleave", () => choose(kept, false));
-  canvas.addEventListener("pointerdown", (event) => choose((kept = at(event)), true));
+  canvas.addEventListener("click", (event) => choose((kept = at(event)), true)); // not the touch of a scrolling thumb
   canvas.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     if (!step) return;
     event.preventDefault();

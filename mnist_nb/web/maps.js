@@ -26,6 +26,7 @@ export function rove(group) {
     buttons().forEach((button) => (button.tabIndex = button === target ? 0 : -1)),
   );
   group.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return; // the browser's own
     const all = buttons();
     const now = all.indexOf(document.activeElement);
     const next = {

@@ -90,6 +90,9 @@ export function makePad(parent, { changed, lifted, say }) {
     if (base) ink.set(base);
     else ink.fill(0);
     drawInk(ink, strokes);
+    showInk();
+  }
+  function showInk() {
     small.putImageData(grey(ink, SIDE, 255), 0, 0);
     sheet.drawImage(small.canvas, 0, 0, 2 * SIDE, 2 * SIDE);
     if (!cursor) return;
@@ -110,6 +113,7 @@ export function makePad(parent, { changed, lifted, say }) {
   }
   function put(newBase, newStrokes) {
     past.push([base, strokes, sample]);
+    if (past.length > 200) past.shift();
     [base, strokes, sample] = [newBase, newStrokes, false];
   }
   function begin(point) {
@@ -118,8 +122,10 @@ export function makePad(parent, { changed, lifted, say }) {
     update();
   }
   function extend(points) {
+    drawInk(ink, [[stroke.at(-1), ...points]]); // ink only ever grows within a stroke
     stroke.push(...points);
-    update();
+    showInk();
+    changed();
   }
   function lift() {
     const drawn = stroke;
@@ -164,6 +170,7 @@ export function makePad(parent, { changed, lifted, say }) {
   function press(key) {
     if (key === "Backspace") return undo();
     if (key === "Delete") return replace(null, []);
+    if (pointer !== null) return; // the mouse is drawing
     cursor ??= [SIDE / 2, SIDE / 2];
     if (key !== " ") cursor = cursor.map((value, axis) => Math.min(SIDE, Math.max(0, value + STEP * MOVES[key][axis])));
     if (stroke) return key === " " ? lift() : extend([cursor]);
@@ -210,7 +217,8 @@ export function makePad(parent, { changed, lifted, say }) {
       update();
     },
     load(bytes) {
-      // a picture, instead of what was there; it counts as drawn by nobody
+      // a picture, instead of what was there and of what is being drawn; it counts as drawn by nobody
+      stroke = pointer = null;
       put(bytes, []);
       update();
     },

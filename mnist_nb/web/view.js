@@ -82,7 +82,7 @@ export function makeView(root, network, reader, told = () => {}) {
   const sentence = add(detail, "p", { class: "sentence" });
   const parts = add(detail, "div");
 
-  const frame = document.createElement("div"); // on a map above, around the window that made the open pixel
+  const frame = document.createElement("span"); // on a map above, around the window that made the open pixel
   frame.className = "frame";
   let layers, run, answer; // of the last drawing
   // a map, with a place and an input when it is shown; or a feature, { layer, channel }; or { digit }
@@ -116,7 +116,7 @@ export function makeView(root, network, reader, told = () => {}) {
       (opened.layer ? layers.buttonOf(opened.layer - 1, opened.input ?? opened.channel) : input).append(frame);
       frameIn(frame, window);
     }
-    return `${words.title}: ${words.text}`;
+    return words.title ? `${words.title}: ${words.text}` : words.text;
   }
   function go(next) {
     say(open(next));

@@ -56,7 +56,8 @@ function readHeader(buffer) {
   return { bits, poolAfter, mean, std };
 }
 
-// The same as `readNetwork` gives: behind each convolution stands a batch norm that only scales and shifts.
+// The same as `readNetwork` gives: behind each convolution stands a batch norm that only shifts, and turns signs. The
+// size of its scale goes into the weights, so that every sum has the size that it has in the network before rounding.
 export function readPacked(buffer) {
   const { bits, poolAfter, mean, std } = readHeader(buffer), view = new DataView(buffer);
   const halves = Float32Array.from({ length: HALVES }, (_, i) => half(view.getUint16(HEADER + 2 * i, true)));
@@ -66,8 +67,9 @@ export function readPacked(buffer) {
   const layers = SIZES.map((size, i) => {
     const channelsIn = CHANNELS[i], channels = CHANNELS[i + 1];
     const scale = halves.slice(channel, channel + channels), bias = halves.slice(SCALES + channel, SCALES + channel + channels);
-    const norm = [scale, bias, new Float32Array(channels), new Float32Array(channels).fill(1 - EPSILON)];
-    const weights = whole.slice(weight, weight + size);
+    const window = 9 * channelsIn;
+    const norm = [i < 6 ? scale.map(Math.sign) : scale, bias, new Float32Array(channels), new Float32Array(channels).fill(1 - EPSILON)];
+    const weights = whole.slice(weight, weight + size).map((value, k) => (i < 6 ? value * Math.abs(scale[Math.floor(k / window)]) : value));
     channel += channels;
     weight += size;
     return { name: `conv${i + 1}`, channelsIn, channels, side: i < poolAfter ? 14 : 7, pools: i === 0, weights, norm };
