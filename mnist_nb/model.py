@@ -185,6 +185,9 @@ def load_weights(
         raise InputError(f"{path} holds no weights of a DigitNet: damaged, or of another kind") from error
     if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
         raise InputError(f"{path} holds weights that are not finite: train again")
+    grey = torch.tensor([0, 128, 255], dtype=torch.uint8).view(3, 1, 1).expand(3, 28, 28)
+    if not predict_logits(model, grey).isfinite().all():  # such as with a variance below zero
+        raise InputError(f"{path} gives no finite answer: it may be damaged")
     return model.to(device).eval(), facts
 
 # %% ../nbs/01_model.ipynb #36d0ecb8
