@@ -152,7 +152,7 @@ def train_command(
     folder = run_folder(f"{Path(preset).stem}-{digits.name}-seed{seed}" + "-valid" * valid, out, resume)
     check_room(folder / "checkpoint.pt")
     if resume and read_recipe(folder / "recipe.json") != recipe:
-        raise InputError(f"{folder} has a run of another recipe: start in another folder")
+        raise InputError(f"{folder} belongs to another run, of another recipe: start in another folder")
     if not resume:
         with whole_file(folder / "recipe.json") as temporary:
             temporary.write_text(json.dumps(recipe.record(), indent=2), encoding="utf-8")
