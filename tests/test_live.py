@@ -413,18 +413,17 @@ def test_a_packed_network_answers_as_in_python(page, own, data, tmp_path, bits):
     assert (shares(page) - read_drawing(model, ink_of(page)).probabilities).abs().max() < 1e-4
 
 
-def test_the_sums_of_a_packed_network_have_the_size_of_those_before_rounding(page, data, tmp_path):
-    def numbers(model):
+def test_the_sums_of_a_packed_network_are_shown_in_numbers_that_add_up(page, data, tmp_path):
+    def numbers():
         page.get_by_role("button", name="conv3, map 4", exact=True).click()
         title, text = page.locator(".detail h3").inner_text(), page.locator(".sentence").inner_text()
         return title, [float(n.replace("−", "-")) for n in re.findall(r"−?\d+\.\d\d", text)]
 
-    model = load_pretrained()
-    export_bin(model, tmp_path / "model.bin", data.test.images[:10], 8)
-    title, before = numbers(model)
+    export_bin(load_pretrained(), tmp_path / "model.bin", data.test.images[:10], 8)
+    title, before = numbers()
     drop(page, tmp_path / "model.bin")
     expect(page.locator("#which")).to_have_text(re.compile("^model.bin is at work"))
-    again, after = numbers(model)
+    again, after = numbers()
     (total, again_total, scale, shift, normed), (_, _, old_scale, _, old_normed) = after[:5], before[:5]
     assert title == again and total == again_total and abs(scale) == 1
     assert total * scale + shift == pytest.approx(normed, abs=0.02)

@@ -37,9 +37,8 @@ def test_new_statistics_are_those_of_all_batches_alike():
     count_anew(model, map(to_input, images.split(250)))
     means, variances = zip(*((x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=True)) for x in seen))
     assert len(seen) == 4 and not any(part.training for part in model.modules())
-    assert torch.allclose(
-        first.running_mean, torch.stack(means).mean(0), rtol=1e-3
-    )  # 49,000 numbers added in float32
+    # 49,000 numbers are added in single precision
+    assert torch.allclose(first.running_mean, torch.stack(means).mean(0), rtol=1e-3)
     assert torch.allclose(first.running_var, torch.stack(variances).mean(0), rtol=1e-3)
     assert all(map(torch.equal, before, model.parameters()))  # nothing was learned
     last = model.blocks.conv6.norm  # and further on, with what the first ones now give
@@ -73,7 +72,7 @@ def test_rows_are_one_network_with_four_kinds_of_statistics(recipe, monkeypatch)
     model, _, row, _ = measure(recipe, train, held, True, 17)
     plain = [to_input(batch) for batch in train.images[:6000].split(250)]
     draws = torch.Generator().manual_seed(17)
-    moved = [random_affine(batch, 8, 0.05, 0.05, 0, draws) for batch in plain]  # as every one of our recipes
+    moved = [random_affine(batch, 8, 0.05, 0.05, 0, draws) for batch in plain]  # as both recipes say
     first, counted = copy.deepcopy(model), count_anew(copy.deepcopy(model), plain)
     for name in ("running_mean", "running_var"):
         getattr(first.blocks.conv1.norm, name).copy_(getattr(counted.blocks.conv1.norm, name))

@@ -57,7 +57,7 @@ function readHeader(buffer) {
 }
 
 // The same as `readNetwork` gives: behind each convolution stands a batch norm that only shifts, and turns signs. The
-// size of its scale goes into the weights, so that every sum has the size that it has in the network before rounding.
+// size of its scale goes into the weights, so that every sum has the size of what is shown behind batch norm.
 export function readPacked(buffer) {
   const { bits, poolAfter, mean, std } = readHeader(buffer), view = new DataView(buffer);
   const halves = Float32Array.from({ length: HALVES }, (_, i) => half(view.getUint16(HEADER + 2 * i, true)));
